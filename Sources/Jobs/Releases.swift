@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+package import Postgres
+
+/// The ledger of releases. Redis holds the lists and the pointer; this says what they are.
+package struct Releases: Sendable {
+    private let client: Client
+
+    package init(_ client: Client) { self.client = client }
+
+    package struct Release: Sendable, Encodable {
+        package let feed: String
+        package let number: Int
+        package let run: Int
+        package let state: String
+        /// `users` or `items`.
+        package let listsFor: String
+        package let format: String
+        package let k: Int
+        package let lists: Int?
+        package let bytes: Int?
+        package let dataset: String
+        package let model: String
+        package let createdAt: String
+        package let liveAt: String?
+    }
+
+    /// The number of the run's release; the same one when the job is run again.
+    package func reserve(
+        feed: String, run: Int, listsFor: String, format: String, k: Int, dataset: String,
+        model: String
+    ) async throws(JobsError) -> Int {
+        let numbers = try await during("reserve a release of \"\(feed)\"") {
+            () throws(PostgresError) in
+            try await client.query(
+                SQL.reserveRelease,
+                [
+                    Parameter(feed), Parameter(run), Parameter(listsFor), Parameter(format),
+                    Parameter(k), Parameter(dataset), Parameter(model),
+                ]
+            ) { row throws(PostgresError) in try row.decode("number", Int.self) }
+        }
+        guard let number = numbers.first else {
+            throw .notFound("there is no feed \"\(feed)\"")
+        }
+        return number
+    }
+
+    /// Writes down that Redis' pointer has moved. `lists` and `bytes` stay as they were when nil.
+    package func recordLive(
+        feed: String, number: Int, lists: Int? = nil, bytes: Int? = nil
+    ) async throws(JobsError) {
+        try await during("record release \(number) of \"\(feed)\"") { () throws(PostgresError) in
+            try await client.transaction { connection throws(PostgresError) in
+                _ = try connection.execute(
+                    SQL.retireLive, [Parameter(feed), Parameter(number)])
+                _ = try connection.execute(
+                    SQL.recordLive,
+                    [Parameter(feed), Parameter(number), Parameter(lists), Parameter(bytes)])
+            }
+        }
+    }
+
+    package func recordCollected(feed: String, number: Int) async throws(JobsError) {
+        try await during("record the end of release \(number)") { () throws(PostgresError) in
+            try await client.execute(
+                """
+                UPDATE larder.releases
+                SET state = 'collected', collected_at = clock_timestamp()
+                WHERE feed = $1 AND number = $2::int AND state <> 'live'
+                """, [Parameter(feed), Parameter(number)])
+        }
+    }
+
+    /// A fencing token for whoever moves the pointer without holding a job's lease.
+    package func nextToken() async throws(JobsError) -> Int {
+        try await during("draw a fencing token") { () throws(PostgresError) in
+            try await client.query("SELECT nextval('larder.leases') AS token") {
+                row throws(PostgresError) in try row.decode("token", Int.self)
+            }
+        }[0]
+    }
+
+    /// Newest first.
+    package func list(feed: String? = nil, limit: Int = 50) async throws(JobsError) -> [Release] {
+        try await during("list releases") { () throws(PostgresError) in
+            try await client.query(
+                """
+                SELECT feed, number, run_id, state, lists_for, format, k, lists, bytes, dataset,
+                       model, to_char(created_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS created_at,
+                       to_char(live_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS live_at
+                FROM larder.releases
+                WHERE $1::text IS NULL OR feed = $1::text
+                ORDER BY feed, number DESC LIMIT $2::int
+                """, [Parameter(feed), Parameter(limit)]
+            ) { row throws(PostgresError) in
+                Release(
+                    feed: try row.decode("feed"), number: try row.decode("number"),
+                    run: try row.decode("run_id"), state: try row.decode("state"),
+                    listsFor: try row.decode("lists_for"), format: try row.decode("format"),
+                    k: try row.decode("k"), lists: try row.decodeIfPresent("lists"),
+                    bytes: try row.decodeIfPresent("bytes"), dataset: try row.decode("dataset"),
+                    model: try row.decode("model"), createdAt: try row.decode("created_at"),
+                    liveAt: try row.decodeIfPresent("live_at"))
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+-- $1 session, $2 time to live, $3 leases held, $4 grace for a claim whose reply is on its way.
+-- One round trip: renew, take back claims that the worker never heard of, and learn which leases
+-- were revoked or are to be cancelled. A late renewal is refused, so that a paused machine
+-- cannot come back to life after its jobs were given to others.
+WITH renewed AS (
+    UPDATE larder.sessions
+    SET expires_at = clock_timestamp() + $2::interval
+    WHERE id = $1::uuid AND expires_at > clock_timestamp()
+    RETURNING id
+), unheard AS (
+    UPDATE larder.jobs
+    SET state = 'ready', lease = NULL, session_id = NULL, attempt = attempt - 1
+    WHERE state = 'running' AND session_id = (SELECT id FROM renewed)
+      AND started_at < clock_timestamp() - $4::interval
+      AND NOT lease = ANY($3::bigint[])
+    RETURNING id
+)
+SELECT 'session_lost' AS what, 0::bigint AS lease
+WHERE NOT EXISTS (SELECT FROM renewed)
+UNION ALL
+SELECT 'requeued', id FROM unheard
+UNION ALL
+SELECT CASE WHEN j.id IS NULL THEN 'revoked' ELSE 'cancelled' END, held.lease
+FROM unnest($3::bigint[]) AS held (lease)
+LEFT JOIN larder.jobs j
+    ON j.session_id = $1::uuid AND j.state = 'running' AND j.lease = held.lease
+WHERE j.id IS NULL OR j.cancel_at IS NOT NULL
