@@ -10,7 +10,7 @@ package struct Migrator: Sendable {
 
     /// In the order of their numbers. A file that has been released is never edited.
     private static let migrations: [(number: Int, name: String, sql: [UInt8])] = [
-        (1, "create", PackageResources._001_create_sql)
+        (1, "create", PackageResources.migration_001_create_sql)
     ]
 
     package static var latest: Int { migrations.last?.number ?? 0 }
