@@ -109,16 +109,24 @@ package enum Evaluation {
         report.coldQueries = modelLists.count { $0.isCold }
         report.coverage = coverage(modelLists, of: dataset)
         report.popularityCoverage = coverage(popularLists, of: dataset)
-        let bootstrap = Bootstrap(count: queries.truths.count)
+        var names: [String] = []
+        var values = [[Double]](repeating: [], count: queries.truths.count)
         for k in ks {
-            let a = scores(modelLists, queries.truths, k)
-            let b = scores(popularLists, queries.truths, k)
             for (name, value) in metrics {
-                let metric = "\(name)@\(k)"
-                report.model[metric] = bootstrap.mean(of: a.map(value))
-                report.popularity[metric] = bootstrap.mean(of: b.map(value))
-                report.difference[metric] = bootstrap.mean(of: zip(a, b).map { value($0) - value($1) })
+                names.append("\(name)@\(k)")
+                for query in values.indices {
+                    let truth = queries.truths[query]
+                    let a = value(ListScore(modelLists[query].items, truth: truth, k: k))
+                    let b = value(ListScore(popularLists[query].items, truth: truth, k: k))
+                    values[query] += [a, b, a - b]
+                }
             }
+        }
+        let estimates = Bootstrap.means(values)
+        for (place, name) in names.enumerated() {
+            report.model[name] = estimates[3 * place]
+            report.popularity[name] = estimates[3 * place + 1]
+            report.difference[name] = estimates[3 * place + 2]
         }
         try progress(1)
         return report
@@ -129,12 +137,6 @@ package enum Evaluation {
             ("hit-rate", { $0.hitRate }), ("recall", { $0.recall }), ("ndcg", { $0.ndcg }),
             ("mrr", { $0.mrr }),
         ]
-    }
-
-    private static func scores(
-        _ lists: [RankedList], _ truths: [Set<Int32>], _ k: Int
-    ) -> [ListScore] {
-        zip(lists, truths).map { ListScore($0.items, truth: $1, k: k) }
     }
 
     private static func coverage(_ lists: [RankedList], of dataset: Dataset) -> Double {

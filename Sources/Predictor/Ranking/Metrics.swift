@@ -36,29 +36,28 @@ package struct Estimate: Sendable, Codable, Equatable {
 
 /// Percentile bootstrap (Efron 1979): queries are drawn with replacement, all metrics from the
 /// same draws, so that differences between two models are paired.
-struct Bootstrap {
-    private let resamples: [[Int32]]
-    private let count: Int
-
-    /// How often each of `count` queries is drawn, in each resample.
-    init(count: Int, resamples: Int = 1000, seed: Int = 1) {
-        self.count = count
+enum Bootstrap {
+    /// - Parameter values: for each query, one value of each metric.
+    /// - Returns: for each metric its mean over the queries.
+    static func means(_ values: [[Double]], resamples: Int = 1000, seed: Int = 1) -> [Estimate] {
+        guard let width = values.first?.count else { return [] }
+        let flat = values.flatMap { $0 }
         var generator = SeededGenerator(seed: seed)
-        self.resamples = (0..<(count > 0 ? resamples : 0)).map { _ in
-            (0..<count).map { _ in Int32(generator.index(below: count)) }
+        var means = (0..<width).map { _ in [Double]() }
+        for _ in 0..<resamples {
+            var sums = [Double](repeating: 0, count: width)
+            for _ in 0..<values.count {
+                let start = generator.index(below: values.count) * width
+                for metric in 0..<width { sums[metric] += flat[start + metric] }
+            }
+            for metric in 0..<width { means[metric].append(sums[metric] / Double(values.count)) }
         }
-    }
-
-    /// The mean of `values`, one a query.
-    func mean(of values: [Double]) -> Estimate {
-        precondition(values.count == count)
-        guard count > 0 else { return Estimate(value: 0, low: 0, high: 0) }
-        let means = resamples.map { draw in
-            draw.reduce(0.0) { $0 + values[Int($1)] } / Double(count)
-        }.sorted()
-        return Estimate(
-            value: values.reduce(0, +) / Double(count),
-            low: means[Int(0.025 * Double(means.count))],
-            high: means[Int(0.975 * Double(means.count))])
+        return (0..<width).map { metric in
+            let sorted = means[metric].sorted()
+            return Estimate(
+                value: values.reduce(0) { $0 + $1[metric] } / Double(values.count),
+                low: sorted[Int(0.025 * Double(resamples))],
+                high: sorted[Int(0.975 * Double(resamples))])
+        }
     }
 }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+import Executors
+
+/// Owns one connection on a queue of its own, and opens another when it breaks.
+package actor RedisClient {
+    private let address: RedisAddress
+    private let timeout: Duration
+    private let executor = SerialQueueExecutor(label: "larder.redis")
+    private var connection: RedisConnection?
+
+    /// 64 to 128 KiB fill a socket buffer; more in one write gains nothing, and four windows
+    /// under way keep both sides busy without growing the server's reply buffer.
+    private static let windowBytes = 96 << 10
+    private static let windowsInFlight = 4
+
+    package init(_ address: RedisAddress, timeout: Duration = .seconds(10)) {
+        self.address = address
+        self.timeout = timeout
+    }
+
+    package nonisolated var unownedExecutor: UnownedSerialExecutor {
+        unsafe executor.asUnownedSerialExecutor()
+    }
+
+    /// Sends commands in one write and returns their replies; an error reply is a reply.
+    func exchange(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
+        try withConnection { connection throws(CacheError) in try connection.exchange(commands) }
+    }
+
+    /// Sends one command and throws if Redis refuses it.
+    @discardableResult
+    package func command(_ arguments: String...) throws(CacheError) -> Reply {
+        var buffer = RESPBuffer()
+        buffer.append(arguments)
+        return try single(buffer)
+    }
+
+    @discardableResult
+    func single(_ command: RESPBuffer) throws(CacheError) -> Reply {
+        let reply = try exchange(command).first ?? .null
+        if case .error(let words) = reply { throw .refused(words) }
+        return reply
+    }
+
+    /// Pipelines `count` commands that may safely be sent twice; `append` adds the i-th to the
+    /// buffer. Returns the bytes sent.
+    ///
+    /// Replies are counted without being parsed. If one is an error, its window is sent again to
+    /// learn the words, which are thrown.
+    func pipeline(
+        _ count: Int, _ append: @Sendable (Int, inout RESPBuffer) -> Void
+    ) throws(CacheError) -> Int {
+        try withConnection { connection throws(CacheError) in
+            let reader = try CountingReader()
+            var inFlight: [Range<Int>] = []
+            var buffer = RESPBuffer()
+            var sent = 0
+            var next = 0
+            while next < count || !inFlight.isEmpty {
+                if next < count && inFlight.count < Self.windowsInFlight {
+                    buffer.removeAll()
+                    let first = next
+                    while next < count && buffer.bytes.count < Self.windowBytes {
+                        append(next, &buffer)
+                        next += 1
+                    }
+                    try connection.send(buffer)
+                    sent += buffer.bytes.count
+                    inFlight.append(first..<next)
+                    continue
+                }
+                let window = inFlight.removeFirst()
+                guard try connection.countErrors(in: window.count, reader) > 0 else { continue }
+                // The other replies must be read before the connection can be asked again.
+                for other in inFlight { _ = try connection.countErrors(in: other.count, reader) }
+                try resend(([window] + inFlight).joined(), append, on: connection)
+                inFlight = []
+            }
+            return sent
+        }
+    }
+
+    private func resend(
+        _ places: some Sequence<Int>, _ append: (Int, inout RESPBuffer) -> Void,
+        on connection: borrowing RedisConnection
+    ) throws(CacheError) {
+        var buffer = RESPBuffer()
+        for place in places { append(place, &buffer) }
+        for case .error(let words) in try connection.exchange(buffer) { throw .refused(words) }
+        // Refused the first time and not the second: then it is written now.
+    }
+
+    /// A connection on which anything but an error reply went wrong is not used again: nobody
+    /// knows which replies are still on their way.
+    private func withConnection<T>(
+        _ body: (borrowing RedisConnection) throws(CacheError) -> T
+    ) throws(CacheError) -> T {
+        let connection = try connected()
+        let value = try body(connection)
+        self.connection = consume connection
+        return value
+    }
+
+    private func connected() throws(CacheError) -> RedisConnection {
+        if let connection = connection.take() { return connection }
+        return try RedisConnection(address, timeout: timeout)
+    }
+}

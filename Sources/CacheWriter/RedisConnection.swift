@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+private import CHiredis
+private import Glibc
+
+/// One connection to Redis; closed when the value goes out of scope. Every call blocks;
+/// `RedisClient` keeps it on a queue of its own.
+@safe struct RedisConnection: ~Copyable {
+    private let context: UnsafeMutablePointer<redisContext>
+
+    init(_ address: RedisAddress, timeout: Duration) throws(CacheError) {
+        let seconds = timeout.components
+        let limit = timeval(
+            tv_sec: Int(seconds.seconds), tv_usec: Int(seconds.attoseconds / 1_000_000_000_000))
+        let opened =
+            if let socket = address.socket {
+                unsafe redisConnectUnixWithTimeout(socket, limit)
+            } else {
+                unsafe redisConnectWithTimeout(address.host, Int32(address.port), limit)
+            }
+        guard let context = unsafe opened else { throw .unreachable("out of memory") }
+        try unsafe self.init(adopting: context, address, limit)
+    }
+
+    /// Takes ownership first and checks second, so that a failed connection is freed too.
+    private init(
+        adopting context: UnsafeMutablePointer<redisContext>, _ address: RedisAddress,
+        _ timeout: timeval
+    ) throws(CacheError) {
+        unsafe self.context = context
+        guard unsafe context.pointee.err == 0 else {
+            throw .unreachable("\(address.shown): \(message)")
+        }
+        _ = unsafe redisSetTimeout(context, timeout)
+        _ = unsafe redisEnableKeepAlive(context)
+        var hello = RESPBuffer()
+        if let password = address.password {
+            hello.append(["AUTH"] + [address.user, password].compactMap(\.self))
+        }
+        if address.database != 0 { hello.append("SELECT", String(address.database)) }
+        for reply in try exchange(hello) {
+            if case .error(let words) = reply { throw .refused(words) }
+        }
+    }
+
+    deinit { unsafe redisFree(context) }
+
+    private var message: String {
+        unsafe withUnsafePointer(to: &context.pointee.errstr) { pointer in
+            unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 128) {
+                unsafe String(cString: $0)
+            }
+        }
+    }
+
+    /// Sends all commands of the buffer and reads all their replies, errors included.
+    borrowing func exchange(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
+        guard !commands.isEmpty else { return [] }
+        try send(commands)
+        var replies: [Reply] = []
+        for _ in 0..<commands.commands {
+            var raw: UnsafeMutableRawPointer?
+            guard unsafe redisGetReply(context, &raw) == REDIS_OK, let reply = unsafe raw else {
+                throw lost()
+            }
+            replies.append(
+                unsafe Reply(copying: UnsafePointer(reply.assumingMemoryBound(to: redisReply.self))))
+            unsafe freeReplyObject(reply)
+        }
+        return replies
+    }
+
+    /// Writes the buffer to the socket; its replies are read by `countReplies` later.
+    borrowing func send(_ commands: RESPBuffer) throws(CacheError) {
+        let descriptor = unsafe context.pointee.fd
+        let failure = unsafe commands.bytes.withUnsafeBytes { bytes -> Int32 in
+            var done = 0
+            while done < bytes.count {
+                let sent = unsafe Glibc.send(
+                    descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done,
+                    Int32(MSG_NOSIGNAL))
+                if sent < 0 && errno == EINTR { continue }
+                if sent <= 0 { return errno }
+                done += sent
+            }
+            return 0
+        }
+        guard failure == 0 else {
+            throw .unreachable(
+                failure == EAGAIN ? "no progress within the time limit"
+                    : unsafe String(cString: strerror(failure)))
+        }
+    }
+
+    /// Reads `count` replies and returns how many of them are errors.
+    ///
+    /// Nothing is allocated for them: the reader without functions returns each reply's type.
+    borrowing func countErrors(
+        in count: Int, _ reader: borrowing CountingReader
+    ) throws(CacheError) -> Int {
+        var errors = 0
+        var seen = 0
+        let descriptor = unsafe context.pointee.fd
+        while seen < count {
+            switch reader.next() {
+            case .reply(let isError):
+                seen += 1
+                if isError { errors += 1 }
+            case .incomplete:
+                try reader.fill(from: descriptor)
+            case .broken:
+                throw .unreachable("the reply is not in Redis' format")
+            }
+        }
+        return errors
+    }
+
+    private borrowing func lost() -> CacheError {
+        .unreachable(message.isEmpty ? "the connection was closed" : message)
+    }
+}
+
+/// hiredis' reader in its counting form.
+@safe struct CountingReader: ~Copyable {
+    private let reader: UnsafeMutablePointer<redisReader>
+
+    init() throws(CacheError) {
+        guard let reader = unsafe redisReaderCreateWithFunctions(nil) else {
+            throw .unreachable("out of memory")
+        }
+        unsafe self.reader = reader
+    }
+
+    deinit { unsafe redisReaderFree(reader) }
+
+    enum Next {
+        case reply(isError: Bool)
+        case incomplete
+        case broken
+    }
+
+    borrowing func next() -> Next {
+        var reply: UnsafeMutableRawPointer?
+        guard unsafe redisReaderGetReply(reader, &reply) == REDIS_OK else { return .broken }
+        guard let reply = unsafe reply else { return .incomplete }
+        return .reply(isError: Int(bitPattern: reply) == Int(REDIS_REPLY_ERROR))
+    }
+
+    borrowing func fill(from descriptor: Int32) throws(CacheError) {
+        // 64 KiB hold the replies of some thousand SETs.
+        let (got, failure) = unsafe withUnsafeTemporaryAllocation(
+            byteCount: 65_536, alignment: 16
+        ) { buffer in
+            let got = unsafe recv(descriptor, buffer.baseAddress, buffer.count, 0)
+            if got > 0 {
+                unsafe redisReaderFeed(
+                    reader, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), got)
+            }
+            return (got, errno)
+        }
+        if got == 0 { throw .unreachable("the connection was closed") }
+        if got < 0 && failure != EINTR {
+            throw .unreachable(
+                failure == EAGAIN ? "no reply within the time limit"
+                    : unsafe String(cString: strerror(failure)))
+        }
+    }
+}
