@@ -84,9 +84,13 @@ extension Dataset {
         titles = itemFile.has("title_offsets") ? try StringTable("title", in: itemFile) : nil
     }
 
-    /// Only the users' ids, for those who need no events.
+    /// Only the ids, for those who need no events.
     package static func readUsers(from folder: String) throws(PredictorError) -> Vocabulary {
         Vocabulary(try StringTable("id", in: TensorFile(folder + "/users.safetensors")))
+    }
+
+    package static func readItems(from folder: String) throws(PredictorError) -> Vocabulary {
+        Vocabulary(try StringTable("id", in: TensorFile(folder + "/items.safetensors")))
     }
 }
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Jobs
+
+struct ReleasesCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "releases", abstract: "List the releases of all feeds, or of one.")
+
+    @Argument(help: "Only of this feed.") var feed: String?
+    @Option(help: "How many.") var limit = 50
+    @OptionGroup var stores: StoreOptions
+
+    func run() async throws {
+        try await stores.withServices { services, _ in
+            let releases = try await services.releases.list(feed: feed, limit: limit)
+            if stores.json { return try Output.json(releases) }
+            Output.table(
+                ["feed", "release", "state", "run", "lists", "k", "format", "size", "live since"],
+                releases.map {
+                    [
+                        $0.feed, String($0.number), $0.state, String($0.run),
+                        $0.lists.map(Output.count) ?? "", String($0.k), $0.format,
+                        $0.bytes.map(Output.bytes) ?? "", $0.liveAt ?? "",
+                    ]
+                })
+        }
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import CacheWriter
+import Jobs
+
+struct RollbackCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rollback", abstract: "Move a feed's pointer back to an earlier release.",
+        discussion: "Readers follow within the time they cache the pointer, at most 5 s.")
+
+    @Argument(help: "The feed.") var feed: String
+    @Argument(help: "The release. Default: the one that was live before.") var release: Int?
+    @OptionGroup var stores: StoreOptions
+
+    func run() async throws {
+        try await stores.withServices { services, _ in
+            let cache = services.cache(feed)
+            guard let live = try await cache.live() else {
+                throw SettingsError("feed \"\(feed)\" has no live release")
+            }
+            guard let target = try await target(cache) else {
+                throw SettingsError(
+                    "there was no release of \"\(feed)\" before \(live)\n"
+                        + "hint: `larder releases \(feed)` lists them")
+            }
+            guard try await cache.has(target) else {
+                throw SettingsError(
+                    "release \(target) of \"\(feed)\" is not in Redis any more\n"
+                        + "hint: `larder releases \(feed)` lists them; publish: keep: says how many stay")
+            }
+            try await cache.flip(
+                from: live, to: target, token: services.releases.nextToken())
+            try await services.releases.recordLive(feed: feed, number: target)
+            if stores.json { return try Output.json(["from": live, "to": target]) }
+            print("release \(target) of \"\(feed)\" is live; it was \(live)")
+        }
+    }
+
+    private func target(_ cache: FeedCache) async throws -> Int? {
+        if let release { return release }
+        return try await cache.previous()
+    }
+}

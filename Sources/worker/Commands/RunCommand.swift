@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Jobs
+import Logging
+import ServiceLifecycle
+
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Enqueue a run of a pipeline file.",
+        discussion: """
+            The file is checked whole before anything is enqueued. Workers do the work; with \
+            --follow and private servers that have no worker, this command works on it itself.
+            """)
+
+    @Argument(help: "The pipeline file.", completion: .file(extensions: ["yaml", "yml"]))
+    var pipeline: String
+
+    @Flag(help: "Watch the run until it ends; exit 1 if it fails.")
+    var follow = false
+
+    @OptionGroup var stores: StoreOptions
+    @OptionGroup var worker: WorkerOptions
+
+    func run() async throws {
+        let parsed = try PipelineParser.parse(file: pipeline)
+        try await stores.withServices { services, isPrivate in
+            let run = try await Graph.start(
+                feed: parsed.feed, pipeline: RunPlan.encode(parsed), jobs: RunPlan.jobs(),
+                queue: worker.queue, on: services.client)
+            let workers = try await services.runs.liveSessions()
+            guard follow else {
+                if stores.json { return try Output.json(["run": run]) }
+                print("run \(run) of \"\(parsed.feed)\" is enqueued")
+                print("watch it with: larder runs show \(run)")
+                if workers == 0 { print("no worker is up; start one with: larder worker") }
+                return
+            }
+            let follower = FollowService(
+                run: run, services: services, json: stores.json, view: RunView(parsed, run: run))
+            var members: [any Service] = [follower]
+            let logger = worker.logger(.error)
+            if workers == 0 && isPrivate {
+                members.insert(worker.service(services, worker.settings, logger), at: 0)
+            } else if workers == 0 {
+                note("no worker is up; the run waits for one (larder worker)")
+            }
+            try await ServiceGroup(draining: members, logger: logger).run()
+            let state = try await services.runs.run(run).state
+            if state != "succeeded" { throw ExitCode(ExitStatus.failed.rawValue) }
+        }
+    }
+}
+
+/// Watches a run until it ends.
+private struct FollowService: Service {
+    let run: Int
+    let services: Services
+    let json: Bool
+    let view: RunView
+
+    func run() async throws {
+        try await cancelWhenGracefulShutdown {
+            var view = view
+            while true {
+                let state = try await services.runs.run(run)
+                let jobs = try await services.runs.jobs(run: run, limit: 100_000)
+                if !json { view.show(jobs) }
+                if state.state != "running" {
+                    try await finish(state, jobs, view)
+                    return
+                }
+                do { try await Task.sleep(for: .milliseconds(250)) } catch { return }
+            }
+        }
+    }
+
+    private func finish(
+        _ run: Runs.Run, _ jobs: [Runs.JobRow], _ view: RunView
+    ) async throws {
+        let summary = RunSummary(
+            run: run, jobs: jobs,
+            results: RunResults(try await services.runs.results(of: run.id)))
+        if json { try Output.json(summary) } else { summary.show(model: view.model) }
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Foundation
+import Logging
+import ServiceLifecycle
+import Subprocess
+import Synchronization
+
+struct UpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up",
+        abstract: "Postgres, Redis, schema and a worker in one go, until told to stop.",
+        discussion: """
+            Starts private servers under ./.larder where no URLs are given. With a command after \
+            --, runs it beside the worker, stops everything when it ends, and exits as it did:
+
+                larder up -- ./my-tests.sh
+            """)
+
+    @OptionGroup var stores: StoreOptions
+    @OptionGroup var worker: WorkerOptions
+
+    @Argument(parsing: .postTerminator, help: "A command to run while everything is up.")
+    var command: [String] = []
+
+    func run() async throws {
+        let status = try await stores.withServices(migrating: true) { services, isPrivate in
+            let logger = worker.logger(command.isEmpty ? .info : .warning)
+            var members: [any Service] = [worker.service(services, worker.settings, logger)]
+            let guest = command.isEmpty ? nil : CommandService(command: command)
+            if let guest {
+                members.append(guest)
+            } else if isPrivate {
+                note("up; stop with Ctrl-C. In another terminal: larder run PIPELINE --follow")
+            }
+            try await ServiceGroup(draining: members, logger: logger).run()
+            return guest?.status.code.withLock { $0 } ?? 0
+        }
+        if status != 0 { throw ExitCode(status) }
+    }
+}
+
+/// A child process that the group ends with.
+private struct CommandService: Service {
+    let command: [String]
+    let status = Status()
+
+    final class Status: Sendable {
+        let code = Mutex<Int32>(0)
+    }
+
+    func run() async throws {
+        let result = try await Subprocess.run(
+            .name(command[0]), arguments: Arguments(Array(command.dropFirst())),
+            input: .none, output: .currentStandardOutput, error: .currentStandardError)
+        switch result.terminationStatus {
+        case .exited(let code): status.code.withLock { $0 = code }
+        case .signaled(let signal): status.code.withLock { $0 = 128 + signal }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Glibc
+
+/// Where the private servers keep their files, and the ordinary user they run as.
+///
+/// Postgres refuses to run as root, so for root the servers belong to the system's `postgres` (or
+/// `nobody`) account. Where that account cannot reach the home folder, or where a socket's path
+/// would not fit the 107 bytes the kernel allows, the files stand under /var/tmp instead.
+struct ServerPaths {
+    struct Account {
+        let name: String
+        let user: uid_t
+        let group: gid_t
+    }
+
+    let base: String
+    /// Nil when we are an ordinary user ourselves.
+    let account: Account?
+
+    var postgres: String { base + "/postgres" }
+    var redis: String { base + "/redis" }
+    var sockets: String { base + "/run" }
+    var redisSocket: String { sockets + "/redis.sock" }
+    var redisPid: String { redis + "/redis.pid" }
+    var postgresLog: String { base + "/postgres.log" }
+    var redisLog: String { base + "/redis.log" }
+
+    /// `home` must exist and be absolute.
+    init(home: String) throws {
+        account = geteuid() == 0 ? try Self.ordinaryAccount() : nil
+        let inside = home + "/servers"
+        let fits = (inside + "/run/.s.PGSQL.5432.lock").utf8.count < 100
+        if fits, account.map({ Self.canReach(home, $0) }) ?? true {
+            base = inside
+        } else {
+            base = "/var/tmp/larder-" + String(Self.hash(home), radix: 36)
+        }
+    }
+
+    /// Makes the folders, owned by the servers' user and closed to others.
+    func prepare() throws {
+        for folder in [base, redis, sockets] {
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+            if let account { unsafe chown(folder, account.user, account.group) }
+        }
+    }
+
+    private static func ordinaryAccount() throws -> Account {
+        for name in ["postgres", "nobody"] {
+            if let entry = unsafe getpwnam(name) {
+                return unsafe Account(
+                    name: name, user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
+            }
+        }
+        throw SettingsError("Postgres refuses to run as root, and there is no other account here")
+    }
+
+    /// Whether every folder on the way can be passed by the account.
+    private static func canReach(_ path: String, _ account: Account) -> Bool {
+        var folder = path
+        while true {
+            var status = stat()
+            guard unsafe stat(folder, &status) == 0 else { return false }
+            let bit: mode_t =
+                status.st_uid == account.user ? 0o100 : status.st_gid == account.group ? 0o010 : 0o001
+            if status.st_mode & bit == 0 { return false }
+            if folder == "/" { return true }
+            folder = URL(filePath: folder).deletingLastPathComponent().path
+            if folder.isEmpty { return true }
+        }
+    }
+
+    private static func hash(_ text: String) -> UInt64 {
+        text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01b3 }
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+import Artifacts
+import CacheWriter
+import Jobs
+import Predictor
+
+/// Removes releases that are no longer kept. Their keys are made again from the ledger and the
+/// dataset's ids, and unlinked a few at a time; what cannot be named any more expires by itself.
+struct CollectStep {
+    private let input: StepInput
+
+    init(_ input: StepInput) { self.input = input }
+
+    private struct Result: Codable {
+        var releases: [Int] = []
+    }
+
+    func run() async throws -> JobResult {
+        let feed = input.pipeline.feed
+        let releases = try await input.services.releases.list(feed: feed, limit: 10_000)
+        var result = Result()
+        guard let live = releases.first(where: { $0.state == "live" }) else {
+            return try JobResult(result)
+        }
+        let retired = releases.filter { $0.state == "retired" }
+        let kept = Set(retired.prefix(input.pipeline.publish.keep - 1).map(\.number))
+        // Those still in writing and older than the live one belong to runs that failed.
+        let garbage = releases.filter {
+            $0.number < live.number && $0.state != "collected" && !kept.contains($0.number)
+        }
+        for (place, release) in garbage.enumerated() {
+            try input.progress(
+                Double(place) / Double(garbage.count), "removing release \(release.number)")
+            try await remove(release)
+            try await input.services.releases.recordCollected(feed: feed, number: release.number)
+            result.releases.append(release.number)
+        }
+        return try JobResult(result)
+    }
+
+    private func remove(_ release: Releases.Release) async throws {
+        let cache = input.services.cache(release.feed)
+        try await cache.removeHead(release: release.number)
+        // Without its dataset a release cannot be named; its keys carry an expiry for this case.
+        guard let folder = try? input.services.artifacts.get(kind: "dataset", release.dataset).folder
+        else { return }
+        let ids =
+            release.listsFor == Audience.users.rawValue
+            ? try Dataset.readUsers(from: folder) : try Dataset.readItems(from: folder)
+        for first in stride(from: 0, to: ids.count, by: 10_000) {
+            let part = (first..<min(first + 10_000, ids.count)).map {
+                ids.ids.bytes[ids.ids.range($0)]
+            }
+            try await cache.remove(part, release: release.number)
+            try input.context.checkStop()
+            // Readers come first: a pause after each 10,000 keys leaves them the server.
+            if ids.count > 10_000 { try await Task.sleep(for: .milliseconds(50)) }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+import Artifacts
+import CacheWriter
+import Foundation
+import Jobs
+import Predictor
+
+/// Checks that a release is whole and moves the pointer to it.
+struct PublishStep {
+    private let input: StepInput
+
+    init(_ input: StepInput) { self.input = input }
+
+    func run() async throws -> JobResult {
+        let plan = try input.results.get("predict", PredictResult.self)
+        let shards = try (1...plan.shards).map { number in
+            try input.results.get("predict \(number)/\(plan.shards)", ShardResult.self)
+        }
+        let result = PublishResult(
+            release: plan.release, lists: shards.reduce(0) { $0 + $1.lists },
+            bytes: shards.reduce(0) { $0 + $1.bytes }, cold: shards.reduce(0) { $0 + $1.cold })
+        let feed = input.pipeline.feed
+        let cache = input.services.cache(feed)
+        let expected = try await cache.live()
+        if let expected, expected > plan.release {
+            throw FatalJobError(
+                "release \(expected) of \"\(feed)\" is live already; \(plan.release) is older")
+        }
+        try input.progress(0.1, "writing the default list")
+        try await writeHead(cache, result)
+        try input.progress(0.3, "reading lists back")
+        try await verify(cache, shards, release: plan.release)
+        // Whoever lost the job meanwhile must not touch the pointer; the token guards the rest.
+        try input.progress(0.9, "moving the pointer")
+        do {
+            try await cache.flip(from: expected, to: plan.release, token: input.job.lease)
+        } catch {
+            if case .fenced(let why) = error { throw FatalJobError(why) }
+            throw error
+        }
+        try await input.services.releases.recordLive(
+            feed: feed, number: plan.release, lists: result.lists, bytes: result.bytes)
+        return try JobResult(result)
+    }
+
+    private func writeHead(_ cache: FeedCache, _ result: PublishResult) async throws {
+        let (datasetID, dataset) = try input.dataset()
+        let format = ListFormat(rawValue: input.pipeline.publish.format) ?? .json
+        let popular = Popularity.train(dataset, on: .all)
+        let list = try Ranker(popular, fallback: popular, k: input.pipeline.predict.k)
+            .defaultList()
+        let encoder = ListEncoder(
+            format, ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] })
+        try await cache.writeHead(
+            encoder.encode(list.items, scores: list.scores),
+            FeedCache.Meta(
+                format: format, k: input.pipeline.predict.k, count: result.lists,
+                dataset: datasetID, model: input.results.get("refit", TrainResult.self).model,
+                created: Date.now.ISO8601Format()),
+            release: result.release, expire: .seconds(input.pipeline.publish.expireSeconds))
+    }
+
+    private func verify(
+        _ cache: FeedCache, _ shards: [ShardResult], release: Int
+    ) async throws {
+        let folder = try input.services.artifacts.get(
+            kind: "dataset", input.results.get("prepare", PrepareResult.self).dataset
+        ).folder
+        let ids =
+            switch input.pipeline.predict.audience {
+            case .users: try Dataset.readUsers(from: folder)
+            case .items: try Dataset.readItems(from: folder)
+            }
+        let samples = shards.flatMap(\.samples).map { sample in
+            FeedCache.Sample(
+                id: Array(ids.ids.bytes[ids.ids.range(sample.index)]),
+                fingerprint: sample.fingerprint)
+        }
+        try await cache.verify(
+            samples, release: release,
+            format: ListFormat(rawValue: input.pipeline.publish.format) ?? .json,
+            k: input.pipeline.predict.k)
+    }
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+import Artifacts
+import CacheWriter
+import Jobs
+import Postgres
+
+/// The stores that commands and job steps work with.
+struct Services: Sendable {
+    let database: ConnectionSettings
+    let client: Client
+    let runs: Runs
+    let releases: Releases
+    let queue: Queue
+    let migrator: Migrator
+    let redis: RedisClient
+    let artifacts: ArtifactStore
+
+    init(database: ConnectionSettings, redis: RedisAddress, artifacts: String) {
+        self.database = database
+        client = Client(database)
+        runs = Runs(client)
+        releases = Releases(client)
+        queue = Queue(client)
+        migrator = Migrator(client)
+        self.redis = RedisClient(redis)
+        self.artifacts = ArtifactStore(artifacts)
+    }
+
+    func cache(_ feed: String) -> FeedCache { FeedCache(feed, on: redis) }
+}
