@@ -25,15 +25,22 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(
-            name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
+            name: "CHiredis",
+            pkgConfig: "hiredis",
+            providers: [.apt(["libhiredis-dev"])]
+        ),
         .systemLibrary(
-            name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+            name: "COpenBLAS",
+            pkgConfig: "openblas",
+            providers: [.apt(["libopenblas-dev"])]
+        ),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Debug builds optimise the kernels too: the tests would take minutes otherwise.
         .target(
             name: "CKernels",
-            cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
+            cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]
+        ),
 
         .target(name: "Executors", swiftSettings: strict),
         .target(name: "Postgres", dependencies: ["CLibPQ", "Executors"], swiftSettings: strict),
@@ -41,16 +48,23 @@ let package = Package(
             name: "Jobs",
             dependencies: ["Postgres", .product(name: "Logging", package: "swift-log")],
             resources: [.embedInCode("SQL"), .embedInCode("Migrations")],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
         .target(
-            name: "Predictor", dependencies: ["CKernels", "COpenBLAS", "CZlib"],
-            swiftSettings: strict),
+            name: "Predictor",
+            dependencies: ["CKernels", "COpenBLAS", "CZlib"],
+            swiftSettings: strict
+        ),
         .target(
-            name: "CacheWriter", dependencies: ["CHiredis", "Executors"], swiftSettings: strict),
+            name: "CacheWriter",
+            dependencies: ["CHiredis", "Executors"],
+            swiftSettings: strict
+        ),
         .target(
             name: "Artifacts",
             dependencies: [.product(name: "Crypto", package: "swift-crypto")],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
         .executableTarget(
             name: "worker",
             dependencies: [
@@ -62,6 +76,7 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "Yams", package: "Yams"),
             ],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
     ]
 )

@@ -37,8 +37,9 @@ private struct ManifestFile: Codable {
     let sha256: String
 }
 
-/// Keeps artifacts in a folder. Writing is all or nothing: files are made in a temporary folder,
-/// synced, and renamed into place.
+/// Keeps artifacts in a folder.
+///
+/// Writing is all or nothing: files are made in a temporary folder, synced, and renamed into place.
 package struct ArtifactStore: Sendable {
     private let root: String
 
@@ -48,7 +49,9 @@ package struct ArtifactStore: Sendable {
     ///
     /// The same content gives the same id; if it is there already, it is kept.
     package func add(
-        kind: String, about: some Codable & Sendable, _ body: (String) throws -> Void
+        kind: String,
+        about: some Codable & Sendable,
+        _ body: (String) throws -> Void
     ) throws -> Artifact {
         let temporary = "\(root)/tmp/\(UUID().uuidString.lowercased())"
         try makeFolder(temporary)
@@ -75,7 +78,8 @@ package struct ArtifactStore: Sendable {
                 description: """
                     \(kind) \(id.prefix(12)) is not in the artifact store \(root)
                     hint: workers must share one store; see LARDER_ARTIFACTS
-                    """)
+                    """
+            )
         }
         return artifact
     }
@@ -85,7 +89,9 @@ package struct ArtifactStore: Sendable {
     }
 
     private func write(
-        manifestOf folder: String, kind: String, about: some Codable & Sendable
+        manifestOf folder: String,
+        kind: String,
+        about: some Codable & Sendable
     ) throws -> Data {
         let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted().map {
             name -> ManifestFile in
@@ -121,7 +127,9 @@ package struct ArtifactStore: Sendable {
     private func makeFolder(_ path: String) throws(ArtifactError) {
         do {
             try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true)
+                atPath: path,
+                withIntermediateDirectories: true
+            )
         } catch {
             throw failure("make the folder \(path)")
         }
@@ -129,7 +137,8 @@ package struct ArtifactStore: Sendable {
 
     private func failure(_ action: String) -> ArtifactError {
         ArtifactError(
-            description: "cannot \(action): \(unsafe String(cString: strerror(errno)))")
+            description: "cannot \(action): \(unsafe String(cString: strerror(errno)))"
+        )
     }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The names of a feed's keys. Never braced, so that a cluster spreads them.
+/// The names of a feed's keys.
+///
+/// Never braced, so that a cluster spreads them.
 struct CacheKeys: Sendable {
     let feed: String
 

@@ -30,7 +30,9 @@ package struct FeedCache: Sendable {
 
     /// Writes lists and returns the bytes sent; every reply was read and none was an error.
     package func write(
-        _ lists: [List], release: Int, expire: Duration
+        _ lists: [List],
+        release: Int,
+        expire: Duration
     ) async throws(CacheError) -> Int {
         let seconds = Array(String(expire.components.seconds).utf8)
         let keys = keys
@@ -54,7 +56,11 @@ package struct FeedCache: Sendable {
         package let created: String
 
         package init(
-            format: ListFormat, k: Int, count: Int, dataset: String, model: String,
+            format: ListFormat,
+            k: Int,
+            count: Int,
+            dataset: String,
+            model: String,
             created: String
         ) {
             self.format = format
@@ -68,7 +74,10 @@ package struct FeedCache: Sendable {
 
     /// Writes the list for unknown ids and the description of the release.
     package func writeHead(
-        _ defaultList: [UInt8], _ meta: Meta, release: Int, expire: Duration
+        _ defaultList: [UInt8],
+        _ meta: Meta,
+        release: Int,
+        expire: Duration
     ) async throws(CacheError) {
         let seconds = String(expire.components.seconds)
         var buffer = RESPBuffer()
@@ -79,9 +88,21 @@ package struct FeedCache: Sendable {
         buffer.append(argument: "EX".utf8)
         buffer.append(argument: seconds.utf8)
         buffer.append(
-            "HSET", keys.meta(release), "format", meta.format.rawValue, "k", String(meta.k),
-            "count", String(meta.count), "dataset", meta.dataset, "model", meta.model, "created",
-            meta.created)
+            "HSET",
+            keys.meta(release),
+            "format",
+            meta.format.rawValue,
+            "k",
+            String(meta.k),
+            "count",
+            String(meta.count),
+            "dataset",
+            meta.dataset,
+            "model",
+            meta.model,
+            "created",
+            meta.created
+        )
         buffer.append("EXPIRE", keys.meta(release), seconds)
         for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
     }
@@ -101,7 +122,10 @@ package struct FeedCache: Sendable {
 
     /// Reads the samples back, decodes them and compares; throws at the first that differs.
     package func verify(
-        _ samples: [Sample], release: Int, format: ListFormat, k: Int
+        _ samples: [Sample],
+        release: Int,
+        format: ListFormat,
+        k: Int
     ) async throws(CacheError) {
         for start in stride(from: 0, to: samples.count, by: 500) {
             let part = samples[start..<min(start + 500, samples.count)]
@@ -118,9 +142,14 @@ package struct FeedCache: Sendable {
     }
 
     private func check(
-        _ sample: Sample, _ reply: Reply, _ release: Int, _ format: ListFormat, _ k: Int
+        _ sample: Sample,
+        _ reply: Reply,
+        _ release: Int,
+        _ format: ListFormat,
+        _ k: Int
     ) throws(CacheError) {
-        let name = "the list of \"\(String(decoding: sample.id, as: UTF8.self))\" in release \(release)"
+        let name =
+            "the list of \"\(String(decoding: sample.id, as: UTF8.self))\" in release \(release)"
         switch reply {
         case .error(let words): throw .refused(words)
         case .bytes(let bytes):
@@ -132,7 +161,8 @@ package struct FeedCache: Sendable {
                 """
                 \(name) of \"\(feed)\" is gone from Redis
                 hint: did Redis restart, or evict keys? larder needs maxmemory-policy noeviction
-                """)
+                """
+            )
         }
     }
 
@@ -151,7 +181,9 @@ package struct FeedCache: Sendable {
     /// comes with an older token than the one that moved the pointer last, and is refused.
     /// Moving to where the pointer already is succeeds, so the step can be run again.
     package func flip(
-        from expected: Int?, to release: Int, token: Int
+        from expected: Int?,
+        to release: Int,
+        token: Int
     ) async throws(CacheError) {
         let script = """
             if tonumber(ARGV[3]) < tonumber(redis.call('GET', KEYS[3]) or '0') then
@@ -166,15 +198,24 @@ package struct FeedCache: Sendable {
             return 'flipped'
             """
         let answer = try await client.command(
-            "EVAL", script, "3", keys.live, keys.previous, keys.fence,
-            expected.map { String($0) } ?? "", String(release), String(token))
+            "EVAL",
+            script,
+            "3",
+            keys.live,
+            keys.previous,
+            keys.fence,
+            expected.map { String($0) } ?? "",
+            String(release),
+            String(token)
+        )
         guard answer.text == "flipped" else {
             throw .fenced(
                 """
                 release \(release) of "\(feed)" was not published: the pointer was moved \
                 meanwhile (now \(try await live().map { "release \($0)" } ?? "nowhere"))
                 hint: `larder releases \(feed)` shows what happened
-                """)
+                """
+            )
         }
     }
 
@@ -212,7 +253,8 @@ package struct FeedCache: Sendable {
                 """
                 release \(release) of "\(feed)" is live and its lists are gone from Redis
                 hint: `larder rollback \(feed)`, or run the pipeline again
-                """)
+                """
+            )
         }
         for (place, isDefault) in [(0, false), (1, true)] {
             guard case .bytes(let bytes) = replies[place] else { continue }
@@ -220,18 +262,27 @@ package struct FeedCache: Sendable {
                 throw .damaged("the list of \"\(id)\" is not in the format \(format.rawValue)")
             }
             return Lookup(
-                release: release, isDefault: isDefault, entries: entries,
+                release: release,
+                isDefault: isDefault,
+                entries: entries,
                 key: isDefault
-                    ? keys.defaultList(release) : String(decoding: key, as: UTF8.self))
+                    ? keys.defaultList(release) : String(decoding: key, as: UTF8.self)
+            )
         }
-        return Lookup(release: release, isDefault: true, entries: [], key: keys.defaultList(release))
+        return Lookup(
+            release: release,
+            isDefault: true,
+            entries: [],
+            key: keys.defaultList(release)
+        )
     }
 
     // MARK: garbage
 
     /// Unlinks lists of a release that is not live, by name: never SCAN or KEYS.
     package func remove(
-        _ ids: [ArraySlice<UInt8>], release: Int
+        _ ids: [ArraySlice<UInt8>],
+        release: Int
     ) async throws(CacheError) {
         let keys = keys
         _ = try await client.pipeline(ids.count) { place, buffer in

@@ -12,7 +12,8 @@ package struct Fingerprint: Sendable, Codable, Equatable {
         let text = try decoder.singleValueContainer().decode(String.self)
         guard let hash = UInt64(text, radix: 16) else {
             throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: "not a fingerprint"))
+                .init(codingPath: decoder.codingPath, debugDescription: "not a fingerprint")
+            )
         }
         self.hash = hash
     }

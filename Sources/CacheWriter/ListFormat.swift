@@ -53,7 +53,8 @@ package struct ListEncoder: Sendable {
     }
 
     package func encode(
-        _ items: some Sequence<Int32>, scores: some Collection<Float>
+        _ items: some Sequence<Int32>,
+        scores: some Collection<Float>
     ) -> [UInt8] {
         var bytes: [UInt8] = [UInt8(ascii: "[")]
         var score = scores.startIndex

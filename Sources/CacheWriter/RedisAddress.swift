@@ -35,7 +35,10 @@ package struct RedisAddress: Sendable, Equatable {
         }
         if let at = rest.lastIndex(of: "@") {
             let credentials = rest[..<at].split(
-                separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                separator: ":",
+                maxSplits: 1,
+                omittingEmptySubsequences: false
+            )
             guard credentials.count == 2 else { return nil }
             user = credentials[0].isEmpty ? nil : String(credentials[0])
             password = String(credentials[1])

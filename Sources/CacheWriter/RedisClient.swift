@@ -43,12 +43,15 @@ package actor RedisClient {
     }
 
     /// Pipelines `count` commands that may safely be sent twice; `append` adds the i-th to the
-    /// buffer. Returns the bytes sent.
+    /// buffer.
+    ///
+    /// Returns the bytes sent.
     ///
     /// Replies are counted without being parsed. If one is an error, its window is sent again to
     /// learn the words, which are thrown.
     func pipeline(
-        _ count: Int, _ append: @Sendable (Int, inout RESPBuffer) -> Void
+        _ count: Int,
+        _ append: @Sendable (Int, inout RESPBuffer) -> Void
     ) throws(CacheError) -> Int {
         try withConnection { connection throws(CacheError) in
             let reader = try CountingReader()
@@ -81,7 +84,8 @@ package actor RedisClient {
     }
 
     private func resend(
-        _ places: some Sequence<Int>, _ append: (Int, inout RESPBuffer) -> Void,
+        _ places: some Sequence<Int>,
+        _ append: (Int, inout RESPBuffer) -> Void,
         on connection: borrowing RedisConnection
     ) throws(CacheError) {
         var buffer = RESPBuffer()

@@ -2,15 +2,18 @@
 private import CHiredis
 private import Glibc
 
-/// One connection to Redis; closed when the value goes out of scope. Every call blocks;
-/// `RedisClient` keeps it on a queue of its own.
+/// One connection to Redis; closed when the value goes out of scope.
+///
+/// Every call blocks; `RedisClient` keeps it on a queue of its own.
 @safe struct RedisConnection: ~Copyable {
     private let context: UnsafeMutablePointer<redisContext>
 
     init(_ address: RedisAddress, timeout: Duration) throws(CacheError) {
         let seconds = timeout.components
         let limit = timeval(
-            tv_sec: Int(seconds.seconds), tv_usec: Int(seconds.attoseconds / 1_000_000_000_000))
+            tv_sec: Int(seconds.seconds),
+            tv_usec: Int(seconds.attoseconds / 1_000_000_000_000)
+        )
         let opened =
             if let socket = address.socket {
                 unsafe redisConnectUnixWithTimeout(socket, limit)
@@ -23,7 +26,8 @@ private import Glibc
 
     /// Takes ownership first and checks second, so that a failed connection is freed too.
     private init(
-        adopting context: UnsafeMutablePointer<redisContext>, _ address: RedisAddress,
+        adopting context: UnsafeMutablePointer<redisContext>,
+        _ address: RedisAddress,
         _ timeout: timeval
     ) throws(CacheError) {
         unsafe self.context = context
@@ -31,7 +35,8 @@ private import Glibc
             throw .unreachable("\(address.shown): \(message)")
         }
         _ = unsafe redisSetTimeout(context, timeout)
-        _ = unsafe redisEnableKeepAlive(context)
+        // On a Unix socket hiredis would fail here and mark the connection as broken.
+        if address.socket == nil { _ = unsafe redisEnableKeepAlive(context) }
         var hello = RESPBuffer()
         if let password = address.password {
             hello.append(["AUTH"] + [address.user, password].compactMap(\.self))
@@ -63,7 +68,8 @@ private import Glibc
                 throw lost()
             }
             replies.append(
-                unsafe Reply(copying: UnsafePointer(reply.assumingMemoryBound(to: redisReply.self))))
+                unsafe Reply(copying: UnsafePointer(reply.assumingMemoryBound(to: redisReply.self)))
+            )
             unsafe freeReplyObject(reply)
         }
         return replies
@@ -76,8 +82,11 @@ private import Glibc
             var done = 0
             while done < bytes.count {
                 let sent = unsafe Glibc.send(
-                    descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done,
-                    Int32(MSG_NOSIGNAL))
+                    descriptor,
+                    bytes.baseAddress.map { unsafe $0 + done },
+                    bytes.count - done,
+                    Int32(MSG_NOSIGNAL)
+                )
                 if sent < 0 && errno == EINTR { continue }
                 if sent <= 0 { return errno }
                 done += sent
@@ -86,8 +95,10 @@ private import Glibc
         }
         guard failure == 0 else {
             throw .unreachable(
-                failure == EAGAIN ? "no progress within the time limit"
-                    : unsafe String(cString: strerror(failure)))
+                failure == EAGAIN
+                    ? "no progress within the time limit"
+                    : unsafe String(cString: strerror(failure))
+            )
         }
     }
 
@@ -95,7 +106,8 @@ private import Glibc
     ///
     /// Nothing is allocated for them: the reader without functions returns each reply's type.
     borrowing func countErrors(
-        in count: Int, _ reader: borrowing CountingReader
+        in count: Int,
+        _ reader: borrowing CountingReader
     ) throws(CacheError) -> Int {
         var errors = 0
         var seen = 0
@@ -148,20 +160,26 @@ private import Glibc
     borrowing func fill(from descriptor: Int32) throws(CacheError) {
         // 64 KiB hold the replies of some thousand SETs.
         let (got, failure) = unsafe withUnsafeTemporaryAllocation(
-            byteCount: 65_536, alignment: 16
+            byteCount: 65_536,
+            alignment: 16
         ) { buffer in
             let got = unsafe recv(descriptor, buffer.baseAddress, buffer.count, 0)
             if got > 0 {
                 unsafe redisReaderFeed(
-                    reader, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), got)
+                    reader,
+                    buffer.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    got
+                )
             }
             return (got, errno)
         }
         if got == 0 { throw .unreachable("the connection was closed") }
         if got < 0 && failure != EINTR {
             throw .unreachable(
-                failure == EAGAIN ? "no reply within the time limit"
-                    : unsafe String(cString: strerror(failure)))
+                failure == EAGAIN
+                    ? "no reply within the time limit"
+                    : unsafe String(cString: strerror(failure))
+            )
         }
     }
 }

@@ -27,7 +27,8 @@ package enum Reply: Sendable, Equatable {
                 (0..<count).map { place in
                     guard let element = unsafe reply.pointee.element[place] else { return .null }
                     return unsafe Reply(copying: element)
-                })
+                }
+            )
         default:
             self = .null
         }

@@ -21,7 +21,8 @@ package final class SerialQueueExecutor: SerialExecutor, TaskExecutor {
         queue.async {
             unsafe job.runSynchronously(
                 isolatedTo: self.asUnownedSerialExecutor(),
-                taskExecutor: self.asUnownedTaskExecutor())
+                taskExecutor: self.asUnownedTaskExecutor()
+            )
         }
     }
 

@@ -8,15 +8,22 @@ package enum Graph {
     /// `pipeline` is the JSON that the run's jobs read their settings from. A feed has one run at
     /// a time: its row is locked, then looked at.
     package static func start(
-        feed: String, pipeline: String, jobs: [NewJob], queue: String = "default", on client: Client
+        feed: String,
+        pipeline: String,
+        jobs: [NewJob],
+        queue: String = "default",
+        on client: Client
     ) async throws(JobsError) -> Int {
         let started = try await during("start a run of \"\(feed)\"") { () throws(PostgresError) in
             try await client.transaction { connection throws(PostgresError) in
                 _ = try connection.execute(
                     "INSERT INTO larder.feeds (name) VALUES ($1) ON CONFLICT DO NOTHING",
-                    [Parameter(feed)])
+                    [Parameter(feed)]
+                )
                 _ = try connection.execute(
-                    "SELECT FROM larder.feeds WHERE name = $1 FOR UPDATE", [Parameter(feed)])
+                    "SELECT FROM larder.feeds WHERE name = $1 FOR UPDATE",
+                    [Parameter(feed)]
+                )
                 let live = try ids(
                     connection.execute(
                         """
@@ -24,18 +31,26 @@ package enum Graph {
                         WHERE r.feed = $1
                           AND EXISTS (SELECT FROM larder.jobs j WHERE j.run_id = r.id)
                         LIMIT 1
-                        """, [Parameter(feed)]))
+                        """,
+                        [Parameter(feed)]
+                    )
+                )
                 if let run = live.first { return Started.inProgress(run) }
                 let run = try ids(
                     connection.execute(
                         "INSERT INTO larder.runs (feed, pipeline) VALUES ($1, $2) RETURNING id",
-                        [Parameter(feed), Parameter(pipeline)]))[0]
+                        [Parameter(feed), Parameter(pipeline)]
+                    )
+                )[0]
                 _ = try connection.execute(
                     "INSERT INTO larder.queues (name) VALUES ($1) ON CONFLICT DO NOTHING",
-                    [Parameter(queue)])
+                    [Parameter(queue)]
+                )
                 try insert(jobs, run: run, queue: queue, on: connection)
                 _ = try connection.execute(
-                    "SELECT pg_notify($1, $2)", [Parameter(Queue.readyChannel), Parameter(queue)])
+                    "SELECT pg_notify($1, $2)",
+                    [Parameter(Queue.readyChannel), Parameter(queue)]
+                )
                 return .run(run)
             }
         }
@@ -51,7 +66,10 @@ package enum Graph {
     }
 
     private static func insert(
-        _ jobs: [NewJob], run: Int, queue: String, on connection: borrowing Connection
+        _ jobs: [NewJob],
+        run: Int,
+        queue: String,
+        on connection: borrowing Connection
     ) throws(PostgresError) {
         let ids = try add(jobs, run: run, group: nil, queue: queue, on: connection)
         let byName = Dictionary(zip(jobs.map(\.name), ids)) { first, _ in first }
@@ -72,7 +90,9 @@ package enum Graph {
 
     /// Adds a group and its jobs in the transaction of the job that fans out.
     static func fanOut(
-        _ fanOut: FanOut, from run: Int, on connection: borrowing Connection
+        _ fanOut: FanOut,
+        from run: Int,
+        on connection: borrowing Connection
     ) throws(PostgresError) {
         precondition(!fanOut.jobs.isEmpty, "a fan-out into no jobs would never be joined")
         let join = try connection.execute(
@@ -80,7 +100,8 @@ package enum Graph {
             SELECT j.id, q.name AS queue FROM larder.jobs j
             JOIN larder.queues q ON q.id = j.queue_id
             WHERE j.run_id = $1::bigint AND j.name = $2 AND j.state = 'waiting'
-            """, [Parameter(run), Parameter(fanOut.join)]
+            """,
+            [Parameter(run), Parameter(fanOut.join)]
         ).map { row throws(PostgresError) in
             (id: try row.decode("id", Int.self), queue: try row.decode("queue", String.self))
         }.first
@@ -91,12 +112,18 @@ package enum Graph {
                 """
                 INSERT INTO larder.groups (run_id, total, join_job)
                 VALUES ($1::bigint, $2::int, $3::bigint) RETURNING id
-                """, [Parameter(run), Parameter(fanOut.jobs.count), Parameter(join.id)]))[0]
+                """,
+                [Parameter(run), Parameter(fanOut.jobs.count), Parameter(join.id)]
+            )
+        )[0]
         _ = try add(fanOut.jobs, run: run, group: group, queue: join.queue, on: connection)
     }
 
     private static func add(
-        _ jobs: [NewJob], run: Int, group: Int?, queue: String,
+        _ jobs: [NewJob],
+        run: Int,
+        group: Int?,
+        queue: String,
         on connection: borrowing Connection
     ) throws(PostgresError) -> [Int] {
         try ids(
@@ -108,7 +135,8 @@ package enum Graph {
                     .array(jobs.map { $0.after.count + ($0.joinsGroup ? 1 : 0) }),
                     .array(jobs.map { Parameter($0.timeout).text }),
                     .array(jobs.map(\.maxAttempts)),
-                ])
+                ]
+            )
         ).sorted()
     }
 

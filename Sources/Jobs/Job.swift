@@ -30,8 +30,13 @@ package struct NewJob: Sendable {
     package var maxAttempts: Int
 
     package init(
-        name: String, kind: String, args: String = "{}", after: [String] = [],
-        joinsGroup: Bool = false, timeout: Duration = .seconds(600), maxAttempts: Int = 5
+        name: String,
+        kind: String,
+        args: String = "{}",
+        after: [String] = [],
+        joinsGroup: Bool = false,
+        timeout: Duration = .seconds(600),
+        maxAttempts: Int = 5
     ) {
         self.name = name
         self.kind = kind

@@ -42,14 +42,19 @@ package actor JobRunner {
 
     private var session: Session
     /// Our own clock's idea of when the session ends: time of the last good heartbeat's sending,
-    /// plus the time to live, less a margin. After it nothing may be touched any more.
+    /// plus the time to live, less a margin.
+    ///
+    /// After it nothing may be touched any more.
     private var trustedUntil: ContinuousClock.Instant = .now
     private var running: [Int: Running] = [:]
     private var freeSlots: [Int]
     private var isDraining = false
 
     package init(
-        _ settings: Settings, database: ConnectionSettings, handler: any JobHandler, logger: Logger
+        _ settings: Settings,
+        database: ConnectionSettings,
+        handler: any JobHandler,
+        logger: Logger
     ) {
         self.settings = settings
         self.handler = handler
@@ -72,7 +77,8 @@ package actor JobRunner {
             metadata: [
                 "session": "\(session.id)", "queue": "\(settings.queue)",
                 "slots": "\(settings.slots)",
-            ])
+            ]
+        )
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.heartbeatLoop() }
             group.addTask { await self.maintenanceLoop() }
@@ -230,7 +236,11 @@ package actor JobRunner {
         let held = running.values.filter { $0.session.id == session.id }.map(\.job.lease)
         do {
             let verdicts = try await heart.heartbeat(
-                session, leases: held, ttl: settings.ttl, grace: settings.heartbeatInterval)
+                session,
+                leases: held,
+                ttl: settings.ttl,
+                grace: settings.heartbeatInterval
+            )
             if verdicts.contains(.sessionLost) { return try await replaceSession() }
             trust(from: sent)
             for verdict in verdicts { obey(verdict) }
@@ -288,7 +298,8 @@ package actor JobRunner {
                             metadata: [
                                 "job": "\(rescued.job)", "reason": "\(rescued.reason)",
                                 "spent": "\(rescued.spent)",
-                            ])
+                            ]
+                        )
                         wake.yield()
                     }
                     try await queue.cascade()
@@ -341,8 +352,11 @@ package actor JobRunner {
 
     private static func newSession(slots: Int) -> Session {
         Session(
-            id: UUID().uuidString.lowercased(), host: ProcessInfo.processInfo.hostName,
-            pid: Int(ProcessInfo.processInfo.processIdentifier), slots: slots)
+            id: UUID().uuidString.lowercased(),
+            host: ProcessInfo.processInfo.hostName,
+            pid: Int(ProcessInfo.processInfo.processIdentifier),
+            slots: slots
+        )
     }
 }
 

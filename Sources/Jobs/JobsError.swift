@@ -38,7 +38,8 @@ package enum JobsError: Error, CustomStringConvertible {
 /// Says what was being done when Postgres refused.
 @discardableResult
 func during<T>(
-    _ action: String, _ body: () async throws(PostgresError) -> T
+    _ action: String,
+    _ body: () async throws(PostgresError) -> T
 ) async throws(JobsError) -> T {
     do { return try await body() } catch { throw .postgres(error, while: action) }
 }

@@ -8,7 +8,9 @@ package struct Migrator: Sendable {
 
     package init(_ client: Client) { self.client = client }
 
-    /// In the order of their numbers. A file that has been released is never edited.
+    /// In the order of their numbers.
+    ///
+    /// A file that has been released is never edited.
     private static let migrations: [(number: Int, name: String, sql: [UInt8])] = [
         (1, "create", PackageResources.migration_001_create_sql)
     ]
@@ -28,7 +30,8 @@ package struct Migrator: Sendable {
                     CREATE TABLE IF NOT EXISTS larder.migrations (
                         number int PRIMARY KEY, name text NOT NULL,
                         applied_at timestamptz NOT NULL DEFAULT clock_timestamp());
-                    """)
+                    """
+                )
                 let found = try Self.version(connection)
                 guard found <= known else { return (found, [String]()) }
                 let pending = Self.migrations.filter { $0.number > found }
@@ -36,7 +39,8 @@ package struct Migrator: Sendable {
                     try connection.executeScript(String(decoding: migration.sql, as: UTF8.self))
                     _ = try connection.execute(
                         "INSERT INTO larder.migrations (number, name) VALUES ($1, $2)",
-                        [Parameter(migration.number), Parameter(migration.name)])
+                        [Parameter(migration.number), Parameter(migration.name)]
+                    )
                 }
                 return (found, pending.map { "\($0.number) \($0.name)" })
             }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package import Postgres
 
-/// The queue's operations, one round trip each. Holds no state: everything is in Postgres.
+/// The queue's operations, one round trip each.
+///
+/// Holds no state: everything is in Postgres.
 package struct Queue: Sendable {
     package let client: Client
 
@@ -11,8 +13,13 @@ package struct Queue: Sendable {
 
     /// Adds one job and returns its id; with a `dedupKey` that is alive, the live job's id.
     package func enqueue(
-        _ kind: String, args: String = "{}", queue: String = "default", priority: Int = 100,
-        delay: Duration? = nil, maxAttempts: Int = 5, timeout: Duration = .seconds(600),
+        _ kind: String,
+        args: String = "{}",
+        queue: String = "default",
+        priority: Int = 100,
+        delay: Duration? = nil,
+        maxAttempts: Int = 5,
+        timeout: Duration = .seconds(600),
         dedupKey: String? = nil
     ) async throws(JobsError) -> Int {
         try await during("enqueue a \(kind) job") { () throws(PostgresError) in
@@ -35,14 +42,17 @@ package struct Queue: Sendable {
     package func cancel(_ ids: [Int]) async throws(JobsError) -> [(id: Int, outcome: String)] {
         try await during("cancel jobs") { () throws(PostgresError) in
             try await client.query(
-                "SELECT id, outcome FROM larder.cancel($1::bigint[])", [.array(ids)]
+                "SELECT id, outcome FROM larder.cancel($1::bigint[])",
+                [.array(ids)]
             ) { row throws(PostgresError) in
                 (id: try row.decode("id", Int.self), outcome: try row.decode("outcome"))
             }
         }
     }
 
-    /// Where workers listen. A notification only saves them up to one poll.
+    /// Where workers listen.
+    ///
+    /// A notification only saves them up to one poll.
     package static let readyChannel = "larder_ready"
 
     // MARK: workers
@@ -54,7 +64,8 @@ package struct Queue: Sendable {
                 [
                     Parameter(session.id), Parameter(session.host), Parameter(session.pid),
                     Parameter(session.slots), Parameter(ttl),
-                ])
+                ]
+            )
         }
     }
 
@@ -65,18 +76,25 @@ package struct Queue: Sendable {
     }
 
     func claim(
-        _ count: Int, from queue: String, for session: Session
+        _ count: Int,
+        from queue: String,
+        for session: Session
     ) async throws(JobsError) -> [Job] {
         try await during("claim jobs from queue \"\(queue)\"") { () throws(PostgresError) in
             try await client.query(
-                SQL.claim, [Parameter(queue), Parameter(session.id), Parameter(count)]
+                SQL.claim,
+                [Parameter(queue), Parameter(session.id), Parameter(count)]
             ) { row throws(PostgresError) in
                 Job(
-                    id: try row.decode("id"), runID: try row.decodeIfPresent("run_id"),
-                    lease: try row.decode("lease"), kind: try row.decode("kind"),
-                    name: try row.decode("name"), args: try row.decode("args"),
+                    id: try row.decode("id"),
+                    runID: try row.decodeIfPresent("run_id"),
+                    lease: try row.decode("lease"),
+                    kind: try row.decode("kind"),
+                    name: try row.decode("name"),
+                    args: try row.decode("args"),
                     attempt: try row.decode("attempt"),
-                    maxAttempts: try row.decode("max_attempts"))
+                    maxAttempts: try row.decode("max_attempts")
+                )
             }
         }
     }
@@ -91,7 +109,10 @@ package struct Queue: Sendable {
     }
 
     func heartbeat(
-        _ session: Session, leases: [Int], ttl: Duration, grace: Duration
+        _ session: Session,
+        leases: [Int],
+        ttl: Duration,
+        grace: Duration
     ) async throws(JobsError) -> [Verdict] {
         try await during("send a heartbeat") { () throws(PostgresError) in
             try await client.query(
@@ -114,8 +135,10 @@ package struct Queue: Sendable {
         case failed(String, retry: Bool)
     }
 
-    /// Hands in a job's outcome. Returns what was accepted (`succeeded`, `retry`, `failed`,
-    /// `cancelled`), or nil when the job is no longer this worker's to finish.
+    /// Hands in a job's outcome.
+    ///
+    /// Returns what was accepted (`succeeded`, `retry`, `failed`, `cancelled`), or nil when the job
+    /// is no longer this worker's to finish.
     func finish(_ job: Job, _ ending: Ending, by session: Session) async throws(JobsError)
         -> String?
     {
@@ -173,8 +196,10 @@ package struct Queue: Sendable {
         try await during("rescue jobs of dead workers") { () throws(PostgresError) in
             try await client.query(SQL.rescue) { row throws(PostgresError) in
                 Rescued(
-                    job: try row.decode("id"), spent: try row.decode("spent"),
-                    reason: try row.decode("reason"))
+                    job: try row.decode("id"),
+                    spent: try row.decode("spent"),
+                    reason: try row.decode("reason")
+                )
             }
         }
     }
@@ -219,7 +244,8 @@ package struct Queue: Sendable {
                 SELECT NOT EXISTS (
                     SELECT FROM larder.jobs j JOIN larder.queues q ON q.id = j.queue_id
                     WHERE q.name = $1 AND j.state IN ('ready', 'scheduled')) AS empty
-                """, [Parameter(queue)]
+                """,
+                [Parameter(queue)]
             ) { row throws(PostgresError) in try row.decode("empty", Bool.self) }
         } == [true]
     }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package import Postgres
 
-/// The ledger of releases. Redis holds the lists and the pointer; this says what they are.
+/// The ledger of releases.
+///
+/// Redis holds the lists and the pointer; this says what they are.
 package struct Releases: Sendable {
     private let client: Client
 
@@ -26,7 +28,12 @@ package struct Releases: Sendable {
 
     /// The number of the run's release; the same one when the job is run again.
     package func reserve(
-        feed: String, run: Int, listsFor: String, format: String, k: Int, dataset: String,
+        feed: String,
+        run: Int,
+        listsFor: String,
+        format: String,
+        k: Int,
+        dataset: String,
         model: String
     ) async throws(JobsError) -> Int {
         let numbers = try await during("reserve a release of \"\(feed)\"") {
@@ -45,17 +52,25 @@ package struct Releases: Sendable {
         return number
     }
 
-    /// Writes down that Redis' pointer has moved. `lists` and `bytes` stay as they were when nil.
+    /// Writes down that Redis' pointer has moved.
+    ///
+    /// `lists` and `bytes` stay as they were when nil.
     package func recordLive(
-        feed: String, number: Int, lists: Int? = nil, bytes: Int? = nil
+        feed: String,
+        number: Int,
+        lists: Int? = nil,
+        bytes: Int? = nil
     ) async throws(JobsError) {
         try await during("record release \(number) of \"\(feed)\"") { () throws(PostgresError) in
             try await client.transaction { connection throws(PostgresError) in
                 _ = try connection.execute(
-                    SQL.retireLive, [Parameter(feed), Parameter(number)])
+                    SQL.retireLive,
+                    [Parameter(feed), Parameter(number)]
+                )
                 _ = try connection.execute(
                     SQL.recordLive,
-                    [Parameter(feed), Parameter(number), Parameter(lists), Parameter(bytes)])
+                    [Parameter(feed), Parameter(number), Parameter(lists), Parameter(bytes)]
+                )
             }
         }
     }
@@ -67,7 +82,9 @@ package struct Releases: Sendable {
                 UPDATE larder.releases
                 SET state = 'collected', collected_at = clock_timestamp()
                 WHERE feed = $1 AND number = $2::int AND state <> 'live'
-                """, [Parameter(feed), Parameter(number)])
+                """,
+                [Parameter(feed), Parameter(number)]
+            )
         }
     }
 
@@ -91,16 +108,24 @@ package struct Releases: Sendable {
                 FROM larder.releases
                 WHERE $1::text IS NULL OR feed = $1::text
                 ORDER BY feed, number DESC LIMIT $2::int
-                """, [Parameter(feed), Parameter(limit)]
+                """,
+                [Parameter(feed), Parameter(limit)]
             ) { row throws(PostgresError) in
                 Release(
-                    feed: try row.decode("feed"), number: try row.decode("number"),
-                    run: try row.decode("run_id"), state: try row.decode("state"),
-                    listsFor: try row.decode("lists_for"), format: try row.decode("format"),
-                    k: try row.decode("k"), lists: try row.decodeIfPresent("lists"),
-                    bytes: try row.decodeIfPresent("bytes"), dataset: try row.decode("dataset"),
-                    model: try row.decode("model"), createdAt: try row.decode("created_at"),
-                    liveAt: try row.decodeIfPresent("live_at"))
+                    feed: try row.decode("feed"),
+                    number: try row.decode("number"),
+                    run: try row.decode("run_id"),
+                    state: try row.decode("state"),
+                    listsFor: try row.decode("lists_for"),
+                    format: try row.decode("format"),
+                    k: try row.decode("k"),
+                    lists: try row.decodeIfPresent("lists"),
+                    bytes: try row.decodeIfPresent("bytes"),
+                    dataset: try row.decode("dataset"),
+                    model: try row.decode("model"),
+                    createdAt: try row.decode("created_at"),
+                    liveAt: try row.decodeIfPresent("live_at")
+                )
             }
         }
     }

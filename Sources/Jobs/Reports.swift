@@ -26,7 +26,8 @@ extension Queue {
                 if !metrics.isEmpty {
                     _ = try connection.copyIn(
                         "COPY larder.metrics (run_id, job_id, name, step, value) FROM STDIN",
-                        rows: metrics)
+                        rows: metrics
+                    )
                 }
             }
         }

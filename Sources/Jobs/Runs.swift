@@ -48,13 +48,18 @@ package struct Runs: Sendable {
                     FROM larder.all_jobs a WHERE a.run_id = s.id) j
                 WHERE $2::bigint IS NULL OR s.id = $2::bigint
                 ORDER BY s.id DESC LIMIT $1::int
-                """, [Parameter(limit), Parameter(id)]
+                """,
+                [Parameter(limit), Parameter(id)]
             ) { row throws(PostgresError) in
                 Run(
-                    id: try row.decode("id"), feed: try row.decode("feed"),
-                    state: try row.decode("state"), createdAt: try row.decode("created_at"),
-                    seconds: try row.decode("seconds"), jobs: try row.decode("jobs"),
-                    ended: try row.decode("ended"))
+                    id: try row.decode("id"),
+                    feed: try row.decode("feed"),
+                    state: try row.decode("state"),
+                    createdAt: try row.decode("created_at"),
+                    seconds: try row.decode("seconds"),
+                    jobs: try row.decode("jobs"),
+                    ended: try row.decode("ended")
+                )
             }
         }
     }
@@ -68,7 +73,10 @@ package struct Runs: Sendable {
 
     /// Jobs, newest first; of one run, in the order they were planned.
     package func jobs(
-        run: Int? = nil, state: String? = nil, id: Int? = nil, limit: Int = 50
+        run: Int? = nil,
+        state: String? = nil,
+        id: Int? = nil,
+        limit: Int = 50
     ) async throws(JobsError) -> [JobRow] {
         try await during("list jobs") { () throws(PostgresError) in
             try await client.query(
@@ -83,27 +91,34 @@ package struct Runs: Sendable {
                   AND ($3::bigint IS NULL OR id = $3::bigint)
                 ORDER BY CASE WHEN $1::bigint IS NULL THEN -id ELSE id END
                 LIMIT $4::int
-                """, [Parameter(run), Parameter(state), Parameter(id), Parameter(limit)]
+                """,
+                [Parameter(run), Parameter(state), Parameter(id), Parameter(limit)]
             ) { row throws(PostgresError) in
                 JobRow(
-                    id: try row.decode("id"), run: try row.decodeIfPresent("run_id"),
-                    queue: try row.decode("queue"), name: try row.decode("name"),
-                    kind: try row.decode("kind"), state: try row.decode("state"),
+                    id: try row.decode("id"),
+                    run: try row.decodeIfPresent("run_id"),
+                    queue: try row.decode("queue"),
+                    name: try row.decode("name"),
+                    kind: try row.decode("kind"),
+                    state: try row.decode("state"),
                     attempt: try row.decode("attempt"),
                     maxAttempts: try row.decode("max_attempts"),
                     seconds: try row.decodeIfPresent("seconds"),
                     fraction: try row.decodeIfPresent("fraction"),
                     message: try row.decodeIfPresent("message"),
-                    error: try row.decodeIfPresent("error"))
+                    error: try row.decodeIfPresent("error")
+                )
             }
         }
     }
 
     /// The pipeline that a run was started with, as JSON.
     package func pipeline(of run: Int) async throws(JobsError) -> String {
-        let found = try await during("read the pipeline of run \(run)") { () throws(PostgresError) in
+        let found = try await during("read the pipeline of run \(run)") {
+            () throws(PostgresError) in
             try await client.query(
-                "SELECT pipeline FROM larder.runs WHERE id = $1::bigint", [Parameter(run)]
+                "SELECT pipeline FROM larder.runs WHERE id = $1::bigint",
+                [Parameter(run)]
             ) { row throws(PostgresError) in try row.decode("pipeline", String.self) }
         }
         guard let pipeline = found.first else { throw .notFound("there is no run \(run)") }
@@ -117,7 +132,8 @@ package struct Runs: Sendable {
                 """
                 SELECT name, result FROM larder.archive
                 WHERE run_id = $1::bigint AND state = 'succeeded' AND result IS NOT NULL
-                """, [Parameter(run)]
+                """,
+                [Parameter(run)]
             ) { row throws(PostgresError) in
                 (try row.decode("name", String.self), try row.decode("result", String.self))
             }
@@ -129,7 +145,8 @@ package struct Runs: Sendable {
     package func cancel(_ run: Int) async throws(JobsError) -> Int {
         try await during("cancel run \(run)") { () throws(PostgresError) in
             try await client.query(
-                "SELECT larder.cancel_run($1::bigint) AS jobs", [Parameter(run)]
+                "SELECT larder.cancel_run($1::bigint) AS jobs",
+                [Parameter(run)]
             ) { row throws(PostgresError) in try row.decode("jobs", Int.self) }
         }[0]
     }

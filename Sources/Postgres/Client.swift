@@ -24,7 +24,8 @@ package actor Client {
 
     /// Runs one statement and decodes its rows.
     package func query<T: Sendable>(
-        _ sql: String, _ parameters: [Parameter] = [],
+        _ sql: String,
+        _ parameters: [Parameter] = [],
         _ decode: @Sendable (borrowing Row) throws(PostgresError) -> T
     ) async throws(PostgresError) -> [T] {
         try await withConnection { connection throws(PostgresError) in
@@ -35,7 +36,8 @@ package actor Client {
     /// Runs one statement and returns how many rows it changed.
     @discardableResult
     package func execute(
-        _ sql: String, _ parameters: [Parameter] = []
+        _ sql: String,
+        _ parameters: [Parameter] = []
     ) async throws(PostgresError) -> Int {
         try await withConnection { connection throws(PostgresError) in
             try connection.execute(sql, parameters).changed
@@ -50,7 +52,7 @@ package actor Client {
         for _ in 0..<2 {
             do {
                 return try await transactionOnce(body)
-            } catch where error.isRetryable {
+            } catch  where error.isRetryable {
                 continue
             }
         }

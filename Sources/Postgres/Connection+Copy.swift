@@ -3,9 +3,12 @@ private import CLibPQ
 
 /// COPY in the text format, which every column type can read and write.
 extension Connection {
-    /// Streams rows into `COPY … FROM STDIN`; all of them arrive or none. Returns their number.
+    /// Streams rows into `COPY … FROM STDIN`; all of them arrive or none.
+    ///
+    /// Returns their number.
     package borrowing func copyIn(
-        _ sql: String, rows: some Sequence<[String?]>
+        _ sql: String,
+        rows: some Sequence<[String?]>
     ) throws(PostgresError) -> Int {
         _ = try execute(sql)
         var buffer: [UInt8] = []
@@ -21,7 +24,8 @@ extension Connection {
 
     /// Streams the rows of `COPY … TO STDOUT` to `body`, one at a time.
     package borrowing func copyOut(
-        _ sql: String, _ body: ([String?]) throws(PostgresError) -> Void
+        _ sql: String,
+        _ body: ([String?]) throws(PostgresError) -> Void
     ) throws(PostgresError) {
         _ = try execute(sql)
         while true {
@@ -41,7 +45,10 @@ extension Connection {
     private borrowing func send(_ buffer: inout [UInt8]) throws(PostgresError) {
         let sent = unsafe buffer.withUnsafeBytes { bytes in
             unsafe PQputCopyData(
-                handle, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count))
+                handle,
+                bytes.baseAddress?.assumingMemoryBound(to: CChar.self),
+                Int32(bytes.count)
+            )
         }
         guard sent == 1 else { throw lost() }
         buffer.removeAll(keepingCapacity: true)
@@ -74,7 +81,8 @@ enum CopyText {
         var end = line.endIndex
         if line.last == UInt8(ascii: "\n") { end -= 1 }
         return line[..<end].split(
-            separator: UInt8(ascii: "\t"), omittingEmptySubsequences: false
+            separator: UInt8(ascii: "\t"),
+            omittingEmptySubsequences: false
         ).map { field in
             if field.elementsEqual("\\N".utf8) { return nil }
             var bytes: [UInt8] = []

@@ -38,7 +38,8 @@ package struct ConnectionSettings: Sendable {
 
     /// Takes ownership first and checks second, so that a failed connection is closed too.
     private init(
-        adopting handle: OpaquePointer, statementTimeout: Duration
+        adopting handle: OpaquePointer,
+        statementTimeout: Duration
     ) throws(PostgresError) {
         unsafe self.handle = handle
         self.statementTimeout = statementTimeout
@@ -51,11 +52,20 @@ package struct ConnectionSettings: Sendable {
 
     /// Runs one statement with parameters.
     package borrowing func execute(
-        _ sql: String, _ parameters: [Parameter] = []
+        _ sql: String,
+        _ parameters: [Parameter] = []
     ) throws(PostgresError) -> Rows {
         let sent = unsafe withCStrings(parameters.map(\.text)) { values in
             unsafe PQsendQueryParams(
-                handle, sql, Int32(parameters.count), nil, values, nil, nil, 0)
+                handle,
+                sql,
+                Int32(parameters.count),
+                nil,
+                values,
+                nil,
+                nil,
+                0
+            )
         }
         guard sent == 1 else { throw lost() }
         return try lastResult()
@@ -122,17 +132,21 @@ package struct ConnectionSettings: Sendable {
     }
 
     private borrowing func expectSocket(
-        _ events: Int16, until deadline: ContinuousClock.Instant
+        _ events: Int16,
+        until deadline: ContinuousClock.Instant
     ) throws(PostgresError) {
         guard try waitForSocket(events, until: deadline) else {
             throw PostgresError(
-                .timeout, message: "no reply within \(statementTimeout + .seconds(5))",
-                hint: "see pg_stat_activity for what the server is doing")
+                .timeout,
+                message: "no reply within \(statementTimeout + .seconds(5))",
+                hint: "see pg_stat_activity for what the server is doing"
+            )
         }
     }
 
     private borrowing func waitForSocket(
-        _ events: Int16, until deadline: ContinuousClock.Instant
+        _ events: Int16,
+        until deadline: ContinuousClock.Instant
     ) throws(PostgresError) -> Bool {
         let left = max(.zero, deadline - .now)
         var descriptor = pollfd(fd: unsafe PQsocket(handle), events: events, revents: 0)
@@ -144,7 +158,9 @@ package struct ConnectionSettings: Sendable {
     borrowing func lost() -> PostgresError {
         let words = unsafe String(cString: PQerrorMessage(handle)).trimmed
         return PostgresError(
-            .connection, message: words.isEmpty ? "the connection was closed" : words)
+            .connection,
+            message: words.isEmpty ? "the connection was closed" : words
+        )
     }
 }
 
@@ -159,8 +175,10 @@ private struct ConnectionParameters {
             // Parsed here because libpq's own message can quote a mistyped URL, password and all.
             guard let options = unsafe PQconninfoParse(settings.target, nil) else {
                 throw PostgresError(
-                    .connection, message: "the database URL cannot be read",
-                    hint: "it looks like postgres://user:password@host:5432/database")
+                    .connection,
+                    message: "the database URL cannot be read",
+                    hint: "it looks like postgres://user:password@host:5432/database"
+                )
             }
             defer { unsafe PQconninfoFree(options) }
             var option = unsafe options

@@ -25,7 +25,10 @@ package struct PostgresError: Error, CustomStringConvertible, Equatable {
     package let hint: String?
 
     package init(
-        _ kind: Kind, sqlState: String? = nil, message: String, detail: String? = nil,
+        _ kind: Kind,
+        sqlState: String? = nil,
+        message: String,
+        detail: String? = nil,
         hint: String? = nil
     ) {
         self.kind = kind

@@ -81,7 +81,8 @@ extension Bool: PostgresText {
     }
 
     package borrowing func decode<T: PostgresText>(
-        _ column: String, _ type: T.Type = T.self
+        _ column: String,
+        _ type: T.Type = T.self
     ) throws(PostgresError) -> T {
         guard let value = try decodeIfPresent(column, type) else {
             throw PostgresError(.decoding, message: "column \"\(column)\" is null")
@@ -90,7 +91,8 @@ extension Bool: PostgresText {
     }
 
     package borrowing func decodeIfPresent<T: PostgresText>(
-        _ column: String, _ type: T.Type = T.self
+        _ column: String,
+        _ type: T.Type = T.self
     ) throws(PostgresError) -> T? {
         let number = unsafe PQfnumber(result, "\"\(column)\"")
         guard number >= 0 else {
@@ -100,7 +102,9 @@ extension Bool: PostgresText {
         let text = unsafe String(cString: PQgetvalue(result, index, number))
         guard let value = T(postgresText: text) else {
             throw PostgresError(
-                .decoding, message: "column \"\(column)\" cannot be read as \(type)")
+                .decoding,
+                message: "column \"\(column)\" cannot be read as \(type)"
+            )
         }
         return value
     }
@@ -117,9 +121,12 @@ extension PostgresError {
         let words = field(larder_diag_primary)
         let wholeMessage = unsafe String(cString: PQresultErrorMessage(result)).trimmed
         self.init(
-            gone ? .connection : .statement, sqlState: state,
+            gone ? .connection : .statement,
+            sqlState: state,
             message: words ?? wholeMessage,
-            detail: field(larder_diag_detail), hint: field(larder_diag_hint))
+            detail: field(larder_diag_detail),
+            hint: field(larder_diag_hint)
+        )
     }
 }
 

@@ -17,7 +17,9 @@ struct JSONLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         var line: [String: String] = [
-            "at": Date.now.ISO8601Format(.iso8601(timeZone: .gmt, includingFractionalSeconds: true)),
+            "at": Date.now.ISO8601Format(
+                .iso8601(timeZone: .gmt, includingFractionalSeconds: true)
+            ),
             "level": event.level.rawValue, "message": event.message.description,
         ]
         for (key, value) in metadata.merging(event.metadata ?? [:], uniquingKeysWith: { $1 }) {

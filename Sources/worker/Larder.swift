@@ -25,7 +25,8 @@ struct Larder: AsyncParsableCommand {
             UpCommand.self, RunCommand.self, LookupCommand.self, RunsCommand.self,
             JobsCommand.self, ReleasesCommand.self, RollbackCommand.self, ExportCommand.self,
             EnqueueCommand.self, WorkerCommand.self, MigrateCommand.self,
-        ])
+        ]
+    )
 }
 
 @main

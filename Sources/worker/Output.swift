@@ -16,8 +16,10 @@ enum Output {
             ([header] + rows).map { $0[column].count }.max() ?? 0
         }
         for row in [header] + rows {
-            let line = zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
-                .joined(separator: "  ")
+            let line = zip(row, widths).map {
+                $0.padding(toLength: $1, withPad: " ", startingAt: 0)
+            }
+            .joined(separator: "  ")
             print(line.replacing(/\ +$/, with: ""))
         }
     }
@@ -28,7 +30,12 @@ enum Output {
         guard let value else { return "" }
         return value < 100
             ? String(format: "%.1f s", value)
-            : String(format: "%d:%02d:%02d", Int(value) / 3600, Int(value) / 60 % 60, Int(value) % 60)
+            : String(
+                format: "%d:%02d:%02d",
+                Int(value) / 3600,
+                Int(value) / 60 % 60,
+                Int(value) % 60
+            )
     }
 
     static func bytes(_ value: Int) -> String {

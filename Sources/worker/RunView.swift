@@ -23,8 +23,9 @@ struct RunView {
         if shown.isEmpty { print("run \(run) of \"\(feed)\"") }
         for job in jobs.sorted(by: { $0.id < $1.id }) where shown[job.id] != job.state {
             let before = shown.updateValue(job.state, forKey: job.id)
-            guard ["succeeded", "failed", "cancelled"].contains(job.state)
-                || (before != nil && job.state == "scheduled")
+            guard
+                ["succeeded", "failed", "cancelled"].contains(job.state)
+                    || (before != nil && job.state == "scheduled")
             else { continue }
             clearBar()
             let name = job.name.padding(toLength: 14, withPad: " ", startingAt: 0)
@@ -86,7 +87,8 @@ struct RunSummary: Encodable {
                 release \(publish.release) of "\(run.feed)" is live: \
                 \(Output.count(publish.lists)) lists, \(Output.bytes(publish.bytes)) written\
                 \(publish.cold > 0 ? "; \(Output.count(publish.cold)) ids get the default list" : "")
-                """)
+                """
+            )
         }
         print("run \(run.id) \(run.state) in \(Output.seconds(run.seconds))")
     }
@@ -97,7 +99,8 @@ struct RunSummary: Encodable {
 
             \(Output.count(prepare.events)) events of \(Output.count(prepare.users)) users and \
             \(Output.count(prepare.items)) items
-            """)
+            """
+        )
         guard prepare.read.badRows > 0 else { return }
         print("\(Output.count(prepare.read.badRows)) rows could not be used:")
         for example in prepare.read.examples { print("  \(example)") }
@@ -106,7 +109,9 @@ struct RunSummary: Encodable {
     private func show(_ check: CheckResult, _ model: String) {
         let report = check.report
         print("\nquality on \(Output.count(report.queries)) queries kept back, 95 % intervals")
-        let names = check.ks.flatMap { k in ["hit-rate", "recall", "ndcg", "mrr"].map { "\($0)@\(k)" } }
+        let names = check.ks.flatMap { k in
+            ["hit-rate", "recall", "ndcg", "mrr"].map { "\($0)@\(k)" }
+        }
         Output.table(
             ["", model, "popularity", ""],
             names.map { name in
@@ -119,13 +124,15 @@ struct RunSummary: Encodable {
                     "coverage", String(format: "%.3f", report.coverage),
                     String(format: "%.3f", report.popularityCoverage), "",
                 ]
-            ])
+            ]
+        )
         if report.coldQueries > 0 {
             print(
                 """
                 \(Output.count(report.coldQueries)) of the queries are of ids the model does not \
                 know; the popularity list answers them
-                """)
+                """
+            )
         }
     }
 

@@ -19,13 +19,17 @@ struct StoreOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Postgres, as postgres://user:password@host/database.",
-            discussion: "Default: $LARDER_DATABASE_URL, libpq's $PG*, or a private server."))
+            discussion: "Default: $LARDER_DATABASE_URL, libpq's $PG*, or a private server."
+        )
+    )
     var databaseURL: String?
 
     @Option(
         help: ArgumentHelp(
             "Redis, as redis://host:6379/0 or unix:///path.",
-            discussion: "Default: $LARDER_REDIS_URL, or a private server."))
+            discussion: "Default: $LARDER_REDIS_URL, or a private server."
+        )
+    )
     var redisURL: String?
 
     @Option(help: "Folder of datasets and models. Default: $LARDER_ARTIFACTS or HOME/artifacts.")
@@ -47,7 +51,9 @@ struct StoreOptions: ParsableArguments {
         let absolute = URL(filePath: path).absoluteURL.standardized.path
         do {
             try FileManager.default.createDirectory(
-                atPath: absolute, withIntermediateDirectories: true)
+                atPath: absolute,
+                withIntermediateDirectories: true
+            )
         } catch {
             throw SettingsError("cannot make the folder \(absolute): \(error.localizedDescription)")
         }
@@ -57,7 +63,8 @@ struct StoreOptions: ParsableArguments {
     /// Calls `body` with the stores; starts private servers first where no URL is given, and
     /// leaves them when `body` returns.
     func withServices<T>(
-        migrating: Bool = false, _ body: (Services, _ isPrivate: Bool) async throws -> T
+        migrating: Bool = false,
+        _ body: (Services, _ isPrivate: Bool) async throws -> T
     ) async throws -> T {
         let database =
             databaseURL ?? Self.environment("LARDER_DATABASE_URL")
@@ -66,7 +73,8 @@ struct StoreOptions: ParsableArguments {
         let address = try redisText.map { text in
             guard let address = RedisAddress(text) else {
                 throw SettingsError(
-                    "the Redis URL cannot be read\nhint: it looks like redis://host:6379/0")
+                    "the Redis URL cannot be read\nhint: it looks like redis://host:6379/0"
+                )
             }
             return address
         }
@@ -78,8 +86,13 @@ struct StoreOptions: ParsableArguments {
         do {
             // A private database is nobody's to migrate by hand.
             let value = try await use(
-                database ?? servers.database, address ?? servers.redis, folder,
-                database == nil || migrating, database == nil, body)
+                database ?? servers.database,
+                address ?? servers.redis,
+                folder,
+                database == nil || migrating,
+                database == nil,
+                body
+            )
             await servers.leave()
             return value
         } catch {
@@ -89,11 +102,18 @@ struct StoreOptions: ParsableArguments {
     }
 
     private func use<T>(
-        _ database: String, _ redis: RedisAddress, _ artifacts: String, _ migrating: Bool,
-        _ isPrivate: Bool, _ body: (Services, Bool) async throws -> T
+        _ database: String,
+        _ redis: RedisAddress,
+        _ artifacts: String,
+        _ migrating: Bool,
+        _ isPrivate: Bool,
+        _ body: (Services, Bool) async throws -> T
     ) async throws -> T {
         let services = Services(
-            database: ConnectionSettings(database), redis: redis, artifacts: artifacts)
+            database: ConnectionSettings(database),
+            redis: redis,
+            artifacts: artifacts
+        )
         if migrating {
             for name in try await services.migrator.migrate() { note("migrated to \(name)") }
         } else {

@@ -61,28 +61,39 @@ struct WorkerOptions: ParsableArguments {
     }
 
     func service(
-        _ services: Services, _ settings: JobRunner.Settings, _ logger: Logger
+        _ services: Services,
+        _ settings: JobRunner.Settings,
+        _ logger: Logger
     ) -> WorkerService {
         WorkerService(
             runner: JobRunner(
-                settings, database: services.database, handler: Steps(services: services),
-                logger: logger))
+                settings,
+                database: services.database,
+                handler: Steps(services: services),
+                logger: logger
+            )
+        )
     }
 }
 
 extension ServiceGroup {
     /// SIGTERM and SIGINT drain, SIGQUIT gives up at once.
     init(
-        draining services: [any Service], logger: Logger
+        draining services: [any Service],
+        logger: Logger
     ) {
         var configuration = ServiceGroupConfiguration(
             services: services.map {
                 .init(
-                    service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
-                    failureTerminationBehavior: .gracefullyShutdownGroup)
+                    service: $0,
+                    successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup
+                )
             },
-            gracefulShutdownSignals: [.sigterm, .sigint], cancellationSignals: [.sigquit],
-            logger: logger)
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            cancellationSignals: [.sigquit],
+            logger: logger
+        )
         configuration.maximumGracefulShutdownDuration = .seconds(60)
         self.init(configuration: configuration)
     }

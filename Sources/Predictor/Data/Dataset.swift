@@ -25,8 +25,9 @@ package struct Dataset: Sendable {
     }
 
     package func events(ofUser u: Int) -> Range<Int> {
-        Int(sequenceOffsets[Int(userSequences[u])])
-            ..< Int(sequenceOffsets[Int(userSequences[u + 1])])
+        Int(
+            sequenceOffsets[Int(userSequences[u])]
+        )..<Int(sequenceOffsets[Int(userSequences[u + 1])])
     }
 
     package func title(_ item: Int) -> String? {
@@ -64,7 +65,9 @@ extension Dataset {
                 "parts": .uint8(eventParts, shape: [eventParts.count]),
                 "sequence_offsets": .int64(sequenceOffsets, shape: [sequenceOffsets.count]),
                 "user_sequences": .int64(userSequences, shape: [userSequences.count]),
-            ], to: folder + "/events.safetensors")
+            ],
+            to: folder + "/events.safetensors"
+        )
         try SafeTensors.write(users.ids.tensors("id"), to: folder + "/users.safetensors")
         var itemTensors = items.ids.tensors("id")
         if let titles { itemTensors.merge(titles.tensors("title")) { $1 } }
@@ -104,6 +107,8 @@ extension StringTable {
 
     fileprivate init(_ name: String, in file: borrowing TensorFile) throws(PredictorError) {
         self.init(
-            bytes: try file.uint8("\(name)_bytes"), offsets: try file.int64("\(name)_offsets"))
+            bytes: try file.uint8("\(name)_bytes"),
+            offsets: try file.int64("\(name)_offsets")
+        )
     }
 }

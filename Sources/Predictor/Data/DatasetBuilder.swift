@@ -27,7 +27,8 @@ package struct DatasetBuilder {
 
     /// `progress` is called every 100,000 rows with the number of rows read; it may throw to stop.
     package static func build(
-        _ settings: DatasetSettings, progress: (Int) throws -> Void = { _ in }
+        _ settings: DatasetSettings,
+        progress: (Int) throws -> Void = { _ in }
     ) throws -> (Dataset, ReadReport) {
         var builder = DatasetBuilder(settings: settings)
         try builder.read(progress)
@@ -58,7 +59,8 @@ package struct DatasetBuilder {
             if record.count != header.names.count {
                 report.bad(
                     record.line,
-                    "\(record.count) fields where the header has \(header.names.count)")
+                    "\(record.count) fields where the header has \(header.names.count)"
+                )
                 continue
             }
             add(record, user: user, item: item, time: time, session: session)
@@ -102,7 +104,8 @@ package struct DatasetBuilder {
                 (\(percent(share)); at most \(percent(settings.badRows)) may be bad)
                   \(report.examples.joined(separator: "\n  "))
                 """,
-                hint: "mend the file, or raise `dataset: bad-rows:` in the pipeline")
+                hint: "mend the file, or raise `dataset: bad-rows:` in the pipeline"
+            )
         }
     }
 
@@ -118,7 +121,10 @@ package struct DatasetBuilder {
         // Sequences are numbered by the time of their first event, so this order is right.
         let bySequence = countingSort(byTime, key: sequenceOf, keys: sequenceUser.count)
         let sequencesByUser = countingSort(
-            sequenceUser.indices.map { Int32($0) }, key: sequenceUser, keys: users.count)
+            sequenceUser.indices.map { Int32($0) },
+            key: sequenceUser,
+            keys: users.count
+        )
 
         var sequenceLength = [Int](repeating: 0, count: sequenceUser.count)
         for sequence in sequenceOf { sequenceLength[Int(sequence)] += 1 }
@@ -146,15 +152,24 @@ package struct DatasetBuilder {
         }
         for user in 0..<users.count { userSequences[user + 1] += userSequences[user] }
         return Dataset(
-            users: users, items: sortedItems, eventItems: eventItems, eventTimes: eventTimes,
+            users: users,
+            items: sortedItems,
+            eventItems: eventItems,
+            eventTimes: eventTimes,
             eventParts: settings.split.parts(
-                times: eventTimes, sequenceOffsets: sequenceOffsets, userSequences: userSequences),
-            sequenceOffsets: sequenceOffsets, userSequences: userSequences,
-            titles: try settings.items.map { try readTitles($0, for: sortedItems) })
+                times: eventTimes,
+                sequenceOffsets: sequenceOffsets,
+                userSequences: userSequences
+            ),
+            sequenceOffsets: sequenceOffsets,
+            userSequences: userSequences,
+            titles: try settings.items.map { try readTitles($0, for: sortedItems) }
+        )
     }
 
-    /// The sequence of each event and the user of each sequence. A session id belongs to its
-    /// user: "1" of one and "1" of another are two sequences.
+    /// The sequence of each event and the user of each sequence.
+    ///
+    /// A session id belongs to its user: "1" of one and "1" of another are two sequences.
     private func numberSequences() -> (of: [Int32], users: [Int32]) {
         guard settings.columns.session != nil else {
             return (userOf, (0..<users.count).map { Int32($0) })
@@ -185,7 +200,8 @@ package struct DatasetBuilder {
     }
 
     private func readTitles(
-        _ table: DatasetSettings.ItemTable, for items: Vocabulary
+        _ table: DatasetSettings.ItemTable,
+        for items: Vocabulary
     ) throws -> StringTable {
         var reader = try DelimitedReader(table.table.path, format: format(table.table))
         var record = Record()
@@ -208,7 +224,9 @@ package struct DatasetBuilder {
         _ table: DatasetSettings.TableFile
     ) throws(PredictorError) -> DelimitedReader.Format {
         guard let format = DelimitedReader.Format(rawValue: table.format) else {
-            throw .input("\(table.path): \"\(table.format)\" is not a format larder reads (csv, tsv)")
+            throw .input(
+                "\(table.path): \"\(table.format)\" is not a format larder reads (csv, tsv)"
+            )
         }
         return format
     }
@@ -220,7 +238,9 @@ private struct Header {
     let path: String
 
     init(
-        _ reader: inout DelimitedReader, _ record: inout Record, _ path: String
+        _ reader: inout DelimitedReader,
+        _ record: inout Record,
+        _ path: String
     ) throws(PredictorError) {
         guard try reader.next(&record) else { throw .file(path, "is empty") }
         guard !record.bytes.contains(0) else {
@@ -236,7 +256,8 @@ private struct Header {
         let near = EditDistance.nearest(to: column, in: names)
         throw .input(
             "\(path) has no column \"\(column)\"; it has \(shown.joined(separator: ", "))",
-            hint: near.map { "did you mean \"\($0)\"?" })
+            hint: near.map { "did you mean \"\($0)\"?" }
+        )
     }
 }
 

@@ -10,7 +10,11 @@ package struct DatasetSettings: Sendable, Codable, Equatable {
     package var split: Split
 
     package init(
-        source: TableFile, columns: Columns, items: ItemTable?, badRows: Double, split: Split
+        source: TableFile,
+        columns: Columns,
+        items: ItemTable?,
+        badRows: Double,
+        split: Split
     ) {
         self.source = source
         self.columns = columns

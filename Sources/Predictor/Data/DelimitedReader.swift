@@ -96,7 +96,8 @@ struct DelimitedReader: ~Copyable {
         if record.bytes.count > Self.longestRecord {
             throw .input(
                 "\(file.path), line \(record.line): a record is longer than 1 MiB",
-                hint: "look for a quote that is opened and never closed")
+                hint: "look for a quote that is opened and never closed"
+            )
         }
     }
 

@@ -19,7 +19,10 @@ struct OutputFile: ~Copyable {
             var done = 0
             while done < bytes.count {
                 let wrote = unsafe Glibc.write(
-                    descriptor, bytes.baseAddress.map { unsafe $0 + done }, bytes.count - done)
+                    descriptor,
+                    bytes.baseAddress.map { unsafe $0 + done },
+                    bytes.count - done
+                )
                 if wrote < 0 && errno == EINTR { continue }
                 if wrote <= 0 { return errno }
                 done += wrote

@@ -23,7 +23,7 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
 
     /// 0..<bound, by Lemire's multiplication; the bias is below bound / 2^32.
     mutating func index(below bound: Int) -> Int {
-        Int((next() >> 32) * UInt64(bound) >> 32)
+        Int(((next() >> 32) * UInt64(bound)) >> 32)
     }
 
     /// In [0, 1), 24 bits.

@@ -31,15 +31,23 @@ package enum SafeTensors {
     /// Writes a new file and syncs it; names are written in sorted order, so equal tensors make
     /// equal bytes.
     package static func write(
-        _ tensors: [String: Tensor], to path: String
+        _ tensors: [String: Tensor],
+        to path: String
     ) throws(PredictorError) {
         let names = tensors.keys.sorted()
         var entries: [String: Entry] = [:]
         var offset = 0
         for name in names {
             guard let (dtype, shape, bytes) = tensors[name]?.header else { continue }
-            precondition(shape.reduce(1, *) * width(dtype) == bytes, "\(name): shape and values differ")
-            entries[name] = Entry(dtype: dtype, shape: shape, data_offsets: [offset, offset + bytes])
+            precondition(
+                shape.reduce(1, *) * width(dtype) == bytes,
+                "\(name): shape and values differ"
+            )
+            entries[name] = Entry(
+                dtype: dtype,
+                shape: shape,
+                data_offsets: [offset, offset + bytes]
+            )
             offset += bytes
         }
         let encoder = JSONEncoder()
@@ -117,20 +125,25 @@ package struct TensorFile: ~Copyable {
     }
 
     private func values<T: BitwiseCopyable>(
-        _ name: String, _ dtype: String
+        _ name: String,
+        _ dtype: String
     ) throws(PredictorError) -> [T] {
         let entry = try entry(name)
         let bytes = entry.data_offsets[1] - entry.data_offsets[0]
         guard entry.dtype == dtype,
             let values: [T] = Self.read(
-                descriptor, at: dataStart + entry.data_offsets[0],
-                count: bytes / MemoryLayout<T>.stride)
+                descriptor,
+                at: dataStart + entry.data_offsets[0],
+                count: bytes / MemoryLayout<T>.stride
+            )
         else { throw .file(path, "tensor \"\(name)\" is not \(dtype), or is cut short") }
         return values
     }
 
     private static func read<T: BitwiseCopyable>(
-        _ descriptor: Int32, at offset: Int, count: Int
+        _ descriptor: Int32,
+        at offset: Int,
+        count: Int
     ) -> [T]? {
         let wanted = count * MemoryLayout<T>.stride
         var done = 0
@@ -138,8 +151,11 @@ package struct TensorFile: ~Copyable {
             let bytes = UnsafeMutableRawBufferPointer(buffer)
             while done < wanted {
                 let got = unsafe pread(
-                    descriptor, bytes.baseAddress.map { unsafe $0 + done }, wanted - done,
-                    offset + done)
+                    descriptor,
+                    bytes.baseAddress.map { unsafe $0 + done },
+                    wanted - done,
+                    offset + done
+                )
                 if got <= 0 { break }
                 done += got
             }

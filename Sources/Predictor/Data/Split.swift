@@ -3,7 +3,9 @@
 extension Split {
     /// The part of each event, given the order that `Dataset` describes.
     func parts(
-        times: [Int64], sequenceOffsets: [Int64], userSequences: [Int64]
+        times: [Int64],
+        sequenceOffsets: [Int64],
+        userSequences: [Int64]
     ) -> [UInt8] {
         var parts = [UInt8](repeating: Part.train.rawValue, count: times.count)
         switch self {

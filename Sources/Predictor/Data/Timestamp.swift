@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Reads a point in time: whole or decimal seconds since 1970, or ISO 8601 in UTC
-/// (`2020-09-08`, `2020-09-08T12:30:00Z`). Never negative.
+/// Reads a point in time: whole or decimal seconds since 1970, or ISO 8601 in UTC (`2020-09-08`,
+/// `2020-09-08T12:30:00Z`).
+///
+/// Never negative.
 enum Timestamp {
     /// The last second of the year 9999; larger numbers are milliseconds in disguise.
     private static let latest: Int64 = 253_402_300_799
@@ -66,7 +68,8 @@ enum Timestamp {
             clock[2] < 61
         else { return .failure(Problem("impossible date")) }
         return .success(
-            daysSince1970(year, month, day) * 86_400 + clock[0] * 3_600 + clock[1] * 60 + clock[2])
+            daysSince1970(year, month, day) * 86_400 + clock[0] * 3_600 + clock[1] * 60 + clock[2]
+        )
     }
 
     private static func days(in month: Int64, of year: Int64) -> Int64 {

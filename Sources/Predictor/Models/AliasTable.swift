@@ -26,7 +26,7 @@ struct AliasTable: Sendable {
 
     func draw(_ generator: inout SeededGenerator) -> UInt32 {
         let bits = generator.next()
-        let place = Int((bits >> 32) * UInt64(alias.count) >> 32)
+        let place = Int(((bits >> 32) * UInt64(alias.count)) >> 32)
         let coin = Float(bits & 0xff_ffff) * 0x1p-24
         return coin < threshold[place] ? UInt32(place) : alias[place]
     }

@@ -11,6 +11,8 @@ package enum Popularity {
         return RetrievalModel(
             kind: kind,
             vectors: Matrix(rows: items.count, columns: 1, values: items.map { Float(counts[$0]) }),
-            items: items.map { Int32($0) }, itemCount: counts.count)
+            items: items.map { Int32($0) },
+            itemCount: counts.count
+        )
     }
 }

@@ -20,20 +20,31 @@ package enum Prod2Vec {
         package let alpha: Double
     }
 
-    /// Trains on the sequences of the given parts. `progress` is called on the calling thread, a
-    /// few times a second or less; it may throw to stop the training.
+    /// Trains on the sequences of the given parts.
+    ///
+    /// `progress` is called on the calling thread, a few times a second or less; it may throw to
+    /// stop the training.
     package static func train(
-        _ dataset: Dataset, on parts: Set<Part>, _ settings: Prod2VecSettings,
+        _ dataset: Dataset,
+        on parts: Set<Part>,
+        _ settings: Prod2VecSettings,
         progress: (Progress) throws -> Void = { _ in }
     ) throws -> RetrievalModel {
         let corpus = try Corpus(dataset, parts: parts, settings)
         let network = Network(rows: corpus.items.count, settings)
         try network.train(corpus, settings, progress)
         var vectors = Matrix(
-            rows: corpus.items.count, columns: settings.vectorSize, values: network.inputs())
+            rows: corpus.items.count,
+            columns: settings.vectorSize,
+            values: network.inputs()
+        )
         vectors.normaliseRows()
         return RetrievalModel(
-            kind: kind, vectors: vectors, items: corpus.items, itemCount: dataset.items.count)
+            kind: kind,
+            vectors: vectors,
+            items: corpus.items,
+            itemCount: dataset.items.count
+        )
     }
 }
 
@@ -59,7 +70,9 @@ private struct Corpus: Sendable {
                 """
                 none of the \(itemCounts.count) items occurs at least \(settings.minCount) times \
                 (the most frequent: \(itemCounts.max() ?? 0))
-                """, hint: "lower `model: min-count:`, or bring more events")
+                """,
+                hint: "lower `model: min-count:`, or bring more events"
+            )
         }
         var rowOf = [Int32](repeating: -1, count: itemCounts.count)
         for (row, item) in kept.enumerated() { rowOf[item] = Int32(row) }
@@ -125,7 +138,8 @@ private struct Corpus: Sendable {
     }
 
     borrowing func train(
-        _ corpus: Corpus, _ settings: Prod2VecSettings,
+        _ corpus: Corpus,
+        _ settings: Prod2VecSettings,
         _ progress: (Prod2Vec.Progress) throws -> Void
     ) throws {
         // gensim's batch_words.
@@ -133,8 +147,13 @@ private struct Corpus: Sendable {
         let steps = chunks.count * settings.epochs
         let sampling = Sampling(corpus, settings)
         let shared = unsafe Shared(
-            input: input, output: output, corpus: corpus, sampling: sampling, settings: settings,
-            chunks: chunks)
+            input: input,
+            output: output,
+            corpus: corpus,
+            sampling: sampling,
+            settings: settings,
+            chunks: chunks
+        )
         // A group of threads of its own for hogwild; with one thread all work is done right here.
         let helpers = DispatchGroup()
         for thread in 1..<max(1, settings.threads) {
@@ -151,7 +170,11 @@ private struct Corpus: Sendable {
                 let fraction = Double(min(done, steps)) / Double(steps)
                 try progress(
                     Prod2Vec.Progress(
-                        fraction: fraction, tokens: tokens, alpha: shared.alpha(atStep: done)))
+                        fraction: fraction,
+                        tokens: tokens,
+                        alpha: shared.alpha(atStep: done)
+                    )
+                )
             }
         } catch {
             shared.stop()
@@ -182,12 +205,15 @@ private struct Sampling: Sendable {
             keep = nil
         }
         negatives = AliasTable(
-            weights: corpus.counts.map { pow(Double($0), settings.nsExponent) })
+            weights: corpus.counts.map { pow(Double($0), settings.nsExponent) }
+        )
     }
 }
 
-/// What the threads of one training share. The tables are read and written without locks, which
-/// is the point of hogwild (Niu et al. 2011); everything else is constant or atomic.
+/// What the threads of one training share.
+///
+/// The tables are read and written without locks, which is the point of hogwild (Niu et al. 2011);
+/// everything else is constant or atomic.
 @safe private final class Shared: Sendable {
     nonisolated(unsafe) let input: UnsafeMutablePointer<Float>
     nonisolated(unsafe) let output: UnsafeMutablePointer<Float>
@@ -202,8 +228,12 @@ private struct Sampling: Sendable {
     private let stopped = Atomic<Bool>(false)
 
     init(
-        input: UnsafeMutablePointer<Float>, output: UnsafeMutablePointer<Float>, corpus: Corpus,
-        sampling: Sampling, settings: Prod2VecSettings, chunks: [Range<Int>]
+        input: UnsafeMutablePointer<Float>,
+        output: UnsafeMutablePointer<Float>,
+        corpus: Corpus,
+        sampling: Sampling,
+        settings: Prod2VecSettings,
+        chunks: [Range<Int>]
     ) {
         unsafe self.input = input
         unsafe self.output = output
@@ -235,7 +265,9 @@ private struct Sampling: Sendable {
     func alpha(atStep step: Int) -> Double {
         let fraction = Double(step) / Double(chunks.count * settings.epochs)
         return max(
-            settings.minAlpha, settings.alpha - (settings.alpha - settings.minAlpha) * fraction)
+            settings.minAlpha,
+            settings.alpha - (settings.alpha - settings.minAlpha) * fraction
+        )
     }
 }
 
@@ -268,7 +300,9 @@ private struct Trainer {
     }
 
     private mutating func train(
-        _ sentence: Range<Int>, _ alpha: Float, _ generator: inout SeededGenerator
+        _ sentence: Range<Int>,
+        _ alpha: Float,
+        _ generator: inout SeededGenerator
     ) {
         kept.removeAll(keepingCapacity: true)
         for place in sentence {
@@ -301,7 +335,9 @@ private struct Trainer {
 
     /// Predicts `center` from the mean of `context`'s input vectors, and moves both.
     private mutating func step(
-        predicting center: UInt32, _ alpha: Float, _ generator: inout SeededGenerator
+        predicting center: UInt32,
+        _ alpha: Float,
+        _ generator: inout SeededGenerator
     ) {
         targets.removeAll(keepingCapacity: true)
         targets.append(center)
@@ -312,9 +348,23 @@ private struct Trainer {
         let size = shared.settings.vectorSize
         for place in error.indices { error[place] = 0 }
         unsafe larder_sum_rows(
-            shared.input, context, context.count, size, 1 / Float(context.count), &hidden)
+            shared.input,
+            context,
+            context.count,
+            size,
+            1 / Float(context.count),
+            &hidden
+        )
         unsafe larder_negative_sampling(
-            hidden, &error, shared.output, targets, targets.count, size, alpha, shared.sigmoid)
+            hidden,
+            &error,
+            shared.output,
+            targets,
+            targets.count,
+            size,
+            alpha,
+            shared.sigmoid
+        )
         unsafe larder_add_to_rows(shared.input, context, context.count, size, error)
     }
 }

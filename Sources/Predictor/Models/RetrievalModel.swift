@@ -51,7 +51,9 @@ extension RetrievalModel {
             [
                 "vectors": .float32(vectors.values, shape: [vectors.rows, vectors.columns]),
                 "items": .int32(items, shape: [items.count]),
-            ], to: folder + "/model.safetensors")
+            ],
+            to: folder + "/model.safetensors"
+        )
     }
 
     package init(kind: String, from folder: String, itemCount: Int) throws(PredictorError) {
@@ -60,7 +62,12 @@ extension RetrievalModel {
         self.init(
             kind: kind,
             vectors: Matrix(
-                rows: shape[0], columns: shape[1], values: try file.float32("vectors")),
-            items: try file.int32("items"), itemCount: itemCount)
+                rows: shape[0],
+                columns: shape[1],
+                values: try file.float32("vectors")
+            ),
+            items: try file.int32("items"),
+            itemCount: itemCount
+        )
     }
 }

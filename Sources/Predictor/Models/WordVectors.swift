@@ -4,7 +4,9 @@
 package enum WordVectors {
     /// Refuses ids with white space, which the format cannot hold.
     package static func write(
-        _ model: RetrievalModel, ids: Vocabulary, to path: String
+        _ model: RetrievalModel,
+        ids: Vocabulary,
+        to path: String
     ) throws(PredictorError) {
         let file = try OutputFile(path)
         var text = "\(model.vectors.rows) \(model.vectors.columns)\n"
@@ -13,7 +15,8 @@ package enum WordVectors {
             guard !id.contains(where: \.isWhitespace) else {
                 throw .input(
                     "the id \"\(id)\" has white space, which the word2vec format cannot hold",
-                    hint: "read model.safetensors of the model artifact instead")
+                    hint: "read model.safetensors of the model artifact instead"
+                )
             }
             text += id
             for value in model.vectors[row: row] { text += " \(value)" }

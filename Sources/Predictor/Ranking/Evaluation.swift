@@ -22,7 +22,7 @@ package struct EvaluationReport: Sendable, Codable {
     package var coverage = 0.0
     package var popularityCoverage = 0.0
 
-    /// The plain sentence: is it better than popularity at this metric, or not?
+    /// The plain sentence: whether it is better than popularity at this metric.
     package func verdict(_ metric: String) -> String {
         guard let difference = difference[metric] else { return "not measured" }
         if difference.low > 0 { return "better than popularity" }
@@ -32,9 +32,11 @@ package struct EvaluationReport: Sendable, Codable {
 }
 
 package enum Evaluation {
-    /// The queries of a split. For users: the history is what came before the events kept back,
-    /// and those are the truth. For items, the Metaflow tutorial's protocol: the last item of each
-    /// sequence that ends in the test part is to be found from the item before it.
+    /// The queries of a split.
+    ///
+    /// For users: the history is what came before the events kept back, and those are the truth.
+    /// For items, the Metaflow tutorial's protocol: the last item of each sequence that ends in the
+    /// test part is to be found from the item before it.
     struct Queries {
         var histories: [[Int32]] = []
         var truths: [Set<Int32>] = []
@@ -75,31 +77,39 @@ package enum Evaluation {
         }
     }
 
-    /// Measures at each of `ks`; the largest is the length of the lists. Seen items are excluded
-    /// from users' lists and the item itself from items' lists, as in what is served.
+    /// Measures at each of `ks`, none above `rules.k`, on lists made by the rules of what is
+    /// served: seen items are left out of users' lists, the item itself out of items' lists.
     package static func run(
-        _ model: RetrievalModel, baseline: RetrievalModel, on dataset: Dataset,
-        for audience: Audience, excludingSeen: Bool, ks: [Int],
+        _ model: RetrievalModel,
+        baseline: RetrievalModel,
+        on dataset: Dataset,
+        for audience: Audience,
+        _ rules: ListRules,
+        ks: [Int],
         progress: (Double) throws -> Void = { _ in }
     ) throws -> EvaluationReport {
         let queries = Queries(dataset, for: audience)
-        guard !queries.truths.isEmpty, let longest = ks.max() else {
+        guard !queries.truths.isEmpty else {
             throw PredictorError.input(
                 "nothing to test on: the split keeps back no event that follows another",
-                hint: "choose another `dataset: split:`, or bring more events")
+                hint: "choose another `dataset: split:`, or bring more events"
+            )
         }
-        let ours = Ranker(model, fallback: baseline, k: longest)
-        let theirs = Ranker(baseline, fallback: baseline, k: longest)
+        let ours = Ranker(model, fallback: baseline, rules)
+        let theirs = Ranker(baseline, fallback: baseline, rules)
         func lists(_ ranker: Ranker, _ share: Double, from: Double) throws -> [RankedList] {
             let report = { (done: Double) throws in try progress(from + share * done) }
             return switch audience {
             case .users:
                 try ranker.lists(
-                    forHistories: queries.histories, excludingSeen: excludingSeen,
-                    progress: report)
+                    forHistories: queries.histories,
+                    progress: report
+                )
             case .items:
                 try ranker.lists(
-                    forItems: queries.histories.compactMap(\.first), progress: report)
+                    forItems: queries.histories.compactMap(\.first),
+                    progress: report
+                )
             }
         }
         let modelLists = try lists(ours, 0.45, from: 0)

@@ -37,8 +37,7 @@ package struct Estimate: Sendable, Codable, Equatable {
 /// Percentile bootstrap (Efron 1979): queries are drawn with replacement, all metrics from the
 /// same draws, so that differences between two models are paired.
 enum Bootstrap {
-    /// - Parameter values: for each query, one value of each metric.
-    /// - Returns: for each metric its mean over the queries.
+    /// The mean of each metric over the queries; `values` holds one row of metrics a query.
     static func means(_ values: [[Double]], resamples: Int = 1000, seed: Int = 1) -> [Estimate] {
         guard let width = values.first?.count else { return [] }
         let flat = values.flatMap { $0 }
@@ -57,7 +56,8 @@ enum Bootstrap {
             return Estimate(
                 value: values.reduce(0) { $0 + $1[metric] } / Double(values.count),
                 low: sorted[Int(0.025 * Double(resamples))],
-                high: sorted[Int(0.975 * Double(resamples))])
+                high: sorted[Int(0.975 * Double(resamples))]
+            )
         }
     }
 }

@@ -31,14 +31,16 @@ package enum TopK {
     private static let queryTile = 256
     private static let itemTile = 1024
 
-    /// - Parameters:
-    ///   - queries: n × d.
-    ///   - items: m × d.
-    ///   - excluded: for each query, rows of `items` that must not be in its list, ascending;
-    ///     nil excludes nothing.
-    /// - Returns: n lists; equal scores are in the order of their rows.
+    /// Finds, for each of n queries (n × d), the best of m items (m × d).
+    ///
+    /// `excluded` holds for each query the rows of `items` that must not be in its list, ascending.
+    /// Equal scores are in the order of their rows. `progress` is called after each tile with the
+    /// share of queries done, and may throw to stop.
     package static func search(
-        queries: Matrix, items: Matrix, k: Int, excluded: [[Int32]]? = nil,
+        queries: Matrix,
+        items: Matrix,
+        k: Int,
+        excluded: [[Int32]]? = nil,
         progress: (Double) throws -> Void = { _ in }
     ) throws -> TopKLists {
         precondition(queries.columns == items.columns, "queries and items need one width")
@@ -66,8 +68,11 @@ package enum TopK {
                     }
                     let survivors = unsafe scores.withUnsafeBufferPointer { buffer in
                         unsafe larder_find_above(
-                            buffer.baseAddress.map { unsafe $0 + row }, width,
-                            best[place].threshold, &found)
+                            buffer.baseAddress.map { unsafe $0 + row },
+                            width,
+                            best[place].threshold,
+                            &found
+                        )
                     }
                     for survivor in 0..<survivors {
                         let column = Int(found[survivor])
@@ -83,24 +88,41 @@ package enum TopK {
 
     /// scores = Q · Iᵀ for one tile, width floats a row.
     private static func multiply(
-        _ queries: Matrix, _ tile: Range<Int>, _ items: Matrix, _ first: Int, _ width: Int,
+        _ queries: Matrix,
+        _ tile: Range<Int>,
+        _ items: Matrix,
+        _ first: Int,
+        _ width: Int,
         into scores: inout [Float]
     ) {
         let depth = queries.columns
         unsafe queries.values.withUnsafeBufferPointer { q in
             unsafe items.values.withUnsafeBufferPointer { i in
                 unsafe cblas_sgemm(
-                    CblasRowMajor, CblasNoTrans, CblasTrans, Int32(tile.count), Int32(width),
-                    Int32(depth), 1, q.baseAddress.map { unsafe $0 + tile.lowerBound * depth },
-                    Int32(depth), i.baseAddress.map { unsafe $0 + first * depth }, Int32(depth), 0,
-                    &scores, Int32(width))
+                    CblasRowMajor,
+                    CblasNoTrans,
+                    CblasTrans,
+                    Int32(tile.count),
+                    Int32(width),
+                    Int32(depth),
+                    1,
+                    q.baseAddress.map { unsafe $0 + tile.lowerBound * depth },
+                    Int32(depth),
+                    i.baseAddress.map { unsafe $0 + first * depth },
+                    Int32(depth),
+                    0,
+                    &scores,
+                    Int32(width)
+                )
             }
         }
     }
 }
 
-/// The best of one query so far. Survivors pile up to 2k + 64 and are then cut back to k: cheaper
-/// than a heap, because a tile's survivors are few once the threshold is warm.
+/// The best of one query so far.
+///
+/// Survivors pile up to 2k + 64 and are then cut back to k: cheaper than a heap, because a tile's
+/// survivors are few once the threshold is warm.
 private struct Best {
     private let k: Int
     private var hits: [(score: Float, row: Int32)] = []

@@ -5,14 +5,16 @@ import Jobs
 
 struct EnqueueCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "enqueue", abstract: "Enqueue one job.",
+        commandName: "enqueue",
+        abstract: "Enqueue one job.",
         discussion: """
             The same from SQL, in your own transaction:
 
                 SELECT larder.enqueue('run', '{"pipeline": "/path/to/pipeline.yaml"}');
 
             Kind `run` reads a pipeline file, on the worker that takes it, and starts its run.
-            """)
+            """
+    )
 
     @Argument(help: "What to do: run.")
     var kind: String
@@ -36,20 +38,28 @@ struct EnqueueCommand: AsyncParsableCommand {
 
     func validate() throws {
         guard (try? JSONSerialization.jsonObject(with: Data(args.utf8))) is [String: Any] else {
-            throw ValidationError("--args is '\(args)', but must be a JSON object, like '{\"a\": 1}'")
+            throw ValidationError(
+                "--args is '\(args)', but must be a JSON object, like '{\"a\": 1}'"
+            )
         }
         guard Steps.standalone.contains(kind) else {
             throw ValidationError(
                 "there is no kind \"\(kind)\" that can be enqueued alone; there is: "
-                    + Steps.standalone.joined(separator: ", "))
+                    + Steps.standalone.joined(separator: ", ")
+            )
         }
     }
 
     func run() async throws {
         try await stores.withServices { services, _ in
             let id = try await services.queue.enqueue(
-                kind, args: args, queue: queue, priority: priority,
-                delay: delay.map { .seconds($0) }, dedupKey: dedupKey)
+                kind,
+                args: args,
+                queue: queue,
+                priority: priority,
+                delay: delay.map { .seconds($0) },
+                dedupKey: dedupKey
+            )
             if stores.json { try Output.json(["job": id]) } else { print("job \(id) is enqueued") }
         }
     }

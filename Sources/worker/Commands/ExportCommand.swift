@@ -10,7 +10,8 @@ struct ExportCommand: AsyncParsableCommand {
         abstract: "Write the item vectors of a feed's live release as a word2vec text file.",
         discussion: """
             gensim reads it: KeyedVectors.load_word2vec_format(FILE). Vectors have length one.
-            """)
+            """
+    )
 
     @Argument(help: "The feed.") var feed: String
     @Argument(help: "The file to write.", completion: .file()) var file: String
@@ -25,9 +26,13 @@ struct ExportCommand: AsyncParsableCommand {
             let artifact = try services.artifacts.get(kind: "model", release.model)
             let about = try artifact.manifest(TrainStep.About.self)
             let items = try Dataset.readItems(
-                from: services.artifacts.get(kind: "dataset", about.dataset).folder)
+                from: services.artifacts.get(kind: "dataset", about.dataset).folder
+            )
             let model = try RetrievalModel(
-                kind: about.settings.kind, from: artifact.folder, itemCount: items.count)
+                kind: about.settings.kind,
+                from: artifact.folder,
+                itemCount: items.count
+            )
             try WordVectors.write(model, ids: items, to: file)
             if stores.json { return try Output.json(["vectors": model.items.count]) }
             print("\(Output.count(model.items.count)) vectors written to \(file)")

@@ -4,13 +4,19 @@ import Jobs
 
 struct JobsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "jobs", abstract: "List jobs, or cancel some.",
-        subcommands: [List.self, Cancel.self], defaultSubcommand: List.self)
+        commandName: "jobs",
+        abstract: "List jobs, or cancel some.",
+        subcommands: [List.self, Cancel.self],
+        defaultSubcommand: List.self
+    )
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List jobs, newest first.")
         @Option(help: "Only of this run.") var run: Int?
-        @Option(help: "Only in this state: waiting, scheduled, ready, running, succeeded, failed, cancelled.")
+        @Option(
+            help:
+                "Only in this state: waiting, scheduled, ready, running, succeeded, failed, cancelled."
+        )
         var state: State?
         @Option(help: "How many.") var limit = 50
         @OptionGroup var stores: StoreOptions
@@ -22,7 +28,10 @@ struct JobsCommand: AsyncParsableCommand {
         func run() async throws {
             try await stores.withServices { services, _ in
                 let jobs = try await services.runs.jobs(
-                    run: run, state: state?.rawValue, limit: limit)
+                    run: run,
+                    state: state?.rawValue,
+                    limit: limit
+                )
                 if stores.json { return try Output.json(jobs) }
                 JobsCommand.show(jobs)
             }
@@ -31,7 +40,8 @@ struct JobsCommand: AsyncParsableCommand {
 
     struct Cancel: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Cancel jobs: waiting ones now, running ones within a heartbeat.")
+            abstract: "Cancel jobs: waiting ones now, running ones within a heartbeat."
+        )
         @Argument(help: "The jobs' numbers.") var ids: [Int]
         @OptionGroup var stores: StoreOptions
 
@@ -40,7 +50,8 @@ struct JobsCommand: AsyncParsableCommand {
                 let outcomes = Dictionary(
                     uniqueKeysWithValues: try await services.queue.cancel(ids).map {
                         (String($0.id), $0.outcome)
-                    })
+                    }
+                )
                 if stores.json { return try Output.json(outcomes) }
                 for id in ids { print("job \(id): \(outcomes[String(id)] ?? "not alive")") }
             }
@@ -56,7 +67,8 @@ struct JobsCommand: AsyncParsableCommand {
                     "\(job.attempt)/\(job.maxAttempts)", Output.seconds(job.seconds),
                     note(on: job),
                 ]
-            })
+            }
+        )
     }
 
     private static func note(on job: Runs.JobRow) -> String {

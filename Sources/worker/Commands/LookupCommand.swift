@@ -7,7 +7,9 @@ import Predictor
 
 struct LookupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "lookup", abstract: "Show what a downstream service gets for an id.")
+        commandName: "lookup",
+        abstract: "Show what a downstream service gets for an id."
+    )
 
     @Argument(help: "The feed.") var feed: String
     @Argument(help: "A user's or an item's id.") var id: String
@@ -36,18 +38,25 @@ struct LookupCommand: AsyncParsableCommand {
         try await stores.withServices { services, _ in
             guard let found = try await services.cache(feed).lookup(id) else {
                 throw SettingsError(
-                    "feed \"\(feed)\" has no live release\nhint: `larder releases` lists all feeds")
+                    "feed \"\(feed)\" has no live release\nhint: `larder releases` lists all feeds"
+                )
             }
-            let dataset = titles ? try await dataset(services, found.release) : nil
+            let (release, dataset) =
+                titles ? try await dataset(services, found.release) : (nil, nil)
             func title(_ id: String) -> String? {
                 dataset.flatMap { set in set.items.index(of: id).flatMap { set.title($0) } }
             }
             let answer = Answer(
-                feed: feed, id: id, title: title(id), release: found.release,
-                source: found.isDefault ? "default" : "list", key: found.key,
+                feed: feed,
+                id: id,
+                title: release?.listsFor == Audience.items.rawValue ? title(id) : nil,
+                release: found.release,
+                source: found.isDefault ? "default" : "list",
+                key: found.key,
                 entries: found.entries.prefix(count ?? .max).map {
                     Answer.Entry(id: $0.id, score: $0.score, title: title($0.id))
-                })
+                }
+            )
             if stores.json { return try Output.json(answer) }
             show(answer)
         }
@@ -58,19 +67,23 @@ struct LookupCommand: AsyncParsableCommand {
         print(
             answer.source == "list"
                 ? "\(feed) for \(name), release \(answer.release):"
-                : "\(feed) has no list for \(name); the default list of release \(answer.release):")
+                : "\(feed) has no list for \(name); the default list of release \(answer.release):"
+        )
         for (place, entry) in answer.entries.enumerated() {
             let score = entry.score.map { "  \($0)" } ?? ""
             print("\(place + 1). \(entry.id)\(entry.title.map { "  \($0)" } ?? "")\(score)")
         }
     }
 
-    private func dataset(_ services: Services, _ number: Int) async throws -> Dataset {
+    private func dataset(
+        _ services: Services,
+        _ number: Int
+    ) async throws -> (Releases.Release, Dataset) {
         guard
             let release = try await services.releases.list(feed: feed, limit: 10_000)
                 .first(where: { $0.number == number })
         else { throw SettingsError("release \(number) of \"\(feed)\" is not in the ledger") }
-        return try Dataset(
-            from: services.artifacts.get(kind: "dataset", release.dataset).folder)
+        let folder = try services.artifacts.get(kind: "dataset", release.dataset).folder
+        return (release, try Dataset(from: folder))
     }
 }

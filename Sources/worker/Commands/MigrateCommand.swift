@@ -4,8 +4,10 @@ import Jobs
 
 struct MigrateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "migrate", abstract: "Create or upgrade the schema `larder` in Postgres.",
-        discussion: "Forward only; safe to run from many places at once, and again.")
+        commandName: "migrate",
+        abstract: "Create or upgrade the schema `larder` in Postgres.",
+        discussion: "Forward only; safe to run from many places at once, and again."
+    )
 
     @OptionGroup var stores: StoreOptions
 

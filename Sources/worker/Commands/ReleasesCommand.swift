@@ -4,7 +4,9 @@ import Jobs
 
 struct ReleasesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "releases", abstract: "List the releases of all feeds, or of one.")
+        commandName: "releases",
+        abstract: "List the releases of all feeds, or of one."
+    )
 
     @Argument(help: "Only of this feed.") var feed: String?
     @Option(help: "How many.") var limit = 50
@@ -22,7 +24,8 @@ struct ReleasesCommand: AsyncParsableCommand {
                         $0.lists.map(Output.count) ?? "", String($0.k), $0.format,
                         $0.bytes.map(Output.bytes) ?? "", $0.liveAt ?? "",
                     ]
-                })
+                }
+            )
         }
     }
 }

@@ -5,8 +5,10 @@ import Jobs
 
 struct RollbackCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rollback", abstract: "Move a feed's pointer back to an earlier release.",
-        discussion: "Readers follow within the time they cache the pointer, at most 5 s.")
+        commandName: "rollback",
+        abstract: "Move a feed's pointer back to an earlier release.",
+        discussion: "Readers follow within the time they cache the pointer, at most 5 s."
+    )
 
     @Argument(help: "The feed.") var feed: String
     @Argument(help: "The release. Default: the one that was live before.") var release: Int?
@@ -21,15 +23,20 @@ struct RollbackCommand: AsyncParsableCommand {
             guard let target = try await target(cache) else {
                 throw SettingsError(
                     "there was no release of \"\(feed)\" before \(live)\n"
-                        + "hint: `larder releases \(feed)` lists them")
+                        + "hint: `larder releases \(feed)` lists them"
+                )
             }
             guard try await cache.has(target) else {
                 throw SettingsError(
                     "release \(target) of \"\(feed)\" is not in Redis any more\n"
-                        + "hint: `larder releases \(feed)` lists them; publish: keep: says how many stay")
+                        + "hint: `larder releases \(feed)` lists them; publish: keep: says how many stay"
+                )
             }
             try await cache.flip(
-                from: live, to: target, token: services.releases.nextToken())
+                from: live,
+                to: target,
+                token: services.releases.nextToken()
+            )
             try await services.releases.recordLive(feed: feed, number: target)
             if stores.json { return try Output.json(["from": live, "to": target]) }
             print("release \(target) of \"\(feed)\" is live; it was \(live)")

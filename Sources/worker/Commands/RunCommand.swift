@@ -6,11 +6,13 @@ import ServiceLifecycle
 
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Enqueue a run of a pipeline file.",
+        commandName: "run",
+        abstract: "Enqueue a run of a pipeline file.",
         discussion: """
             The file is checked whole before anything is enqueued. Workers do the work; with \
             --follow and private servers that have no worker, this command works on it itself.
-            """)
+            """
+    )
 
     @Argument(help: "The pipeline file.", completion: .file(extensions: ["yaml", "yml"]))
     var pipeline: String
@@ -25,8 +27,12 @@ struct RunCommand: AsyncParsableCommand {
         let parsed = try PipelineParser.parse(file: pipeline)
         try await stores.withServices { services, isPrivate in
             let run = try await Graph.start(
-                feed: parsed.feed, pipeline: RunPlan.encode(parsed), jobs: RunPlan.jobs(),
-                queue: worker.queue, on: services.client)
+                feed: parsed.feed,
+                pipeline: RunPlan.encode(parsed),
+                jobs: RunPlan.jobs(),
+                queue: worker.queue,
+                on: services.client
+            )
             let workers = try await services.runs.liveSessions()
             guard follow else {
                 if stores.json { return try Output.json(["run": run]) }
@@ -36,7 +42,11 @@ struct RunCommand: AsyncParsableCommand {
                 return
             }
             let follower = FollowService(
-                run: run, services: services, json: stores.json, view: RunView(parsed, run: run))
+                run: run,
+                services: services,
+                json: stores.json,
+                view: RunView(parsed, run: run)
+            )
             var members: [any Service] = [follower]
             let logger = worker.logger(.error)
             if workers == 0 && isPrivate {
@@ -75,11 +85,15 @@ private struct FollowService: Service {
     }
 
     private func finish(
-        _ run: Runs.Run, _ jobs: [Runs.JobRow], _ view: RunView
+        _ run: Runs.Run,
+        _ jobs: [Runs.JobRow],
+        _ view: RunView
     ) async throws {
         let summary = RunSummary(
-            run: run, jobs: jobs,
-            results: RunResults(try await services.runs.results(of: run.id)))
+            run: run,
+            jobs: jobs,
+            results: RunResults(try await services.runs.results(of: run.id))
+        )
         if json { try Output.json(summary) } else { summary.show(model: view.model) }
     }
 }

@@ -4,8 +4,11 @@ import Jobs
 
 struct RunsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "runs", abstract: "List runs, show one, or cancel one.",
-        subcommands: [List.self, Show.self, Cancel.self], defaultSubcommand: List.self)
+        commandName: "runs",
+        abstract: "List runs, show one, or cancel one.",
+        subcommands: [List.self, Show.self, Cancel.self],
+        defaultSubcommand: List.self
+    )
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the latest runs.")
@@ -23,14 +26,16 @@ struct RunsCommand: AsyncParsableCommand {
                             String($0.id), $0.feed, $0.state, $0.createdAt,
                             Output.seconds($0.seconds), "\($0.ended)/\($0.jobs)",
                         ]
-                    })
+                    }
+                )
             }
         }
     }
 
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show a run: its jobs, its model's quality, its release.")
+            abstract: "Show a run: its jobs, its model's quality, its release."
+        )
         @Argument(help: "The run's number.") var run: Int
         @OptionGroup var stores: StoreOptions
 
@@ -39,8 +44,10 @@ struct RunsCommand: AsyncParsableCommand {
                 let found = try await services.runs.run(run)
                 let jobs = try await services.runs.jobs(run: run, limit: 100_000)
                 let summary = RunSummary(
-                    run: found, jobs: jobs,
-                    results: RunResults(try await services.runs.results(of: run)))
+                    run: found,
+                    jobs: jobs,
+                    results: RunResults(try await services.runs.results(of: run))
+                )
                 if stores.json { return try Output.json(summary) }
                 JobsCommand.show(jobs)
                 summary.show(model: "model")
@@ -50,7 +57,8 @@ struct RunsCommand: AsyncParsableCommand {
 
     struct Cancel: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Cancel a run: waiting jobs now, running ones within a heartbeat.")
+            abstract: "Cancel a run: waiting jobs now, running ones within a heartbeat."
+        )
         @Argument(help: "The run's number.") var run: Int
         @OptionGroup var stores: StoreOptions
 
@@ -61,7 +69,9 @@ struct RunsCommand: AsyncParsableCommand {
                 if stores.json { return try Output.json(["run": run, "jobs": jobs]) }
                 print(
                     jobs == 0
-                        ? "run \(run) had ended already" : "\(jobs) jobs of run \(run) are cancelled")
+                        ? "run \(run) had ended already"
+                        : "\(jobs) jobs of run \(run) are cancelled"
+                )
             }
         }
     }

@@ -15,7 +15,8 @@ struct UpCommand: AsyncParsableCommand {
             --, runs it beside the worker, stops everything when it ends, and exits as it did:
 
                 larder up -- ./my-tests.sh
-            """)
+            """
+    )
 
     @OptionGroup var stores: StoreOptions
     @OptionGroup var worker: WorkerOptions
@@ -51,8 +52,12 @@ private struct CommandService: Service {
 
     func run() async throws {
         let result = try await Subprocess.run(
-            .name(command[0]), arguments: Arguments(Array(command.dropFirst())),
-            input: .none, output: .currentStandardOutput, error: .currentStandardError)
+            .name(command[0]),
+            arguments: Arguments(Array(command.dropFirst())),
+            input: .none,
+            output: .currentStandardOutput,
+            error: .currentStandardError
+        )
         switch result.terminationStatus {
         case .exited(let code): status.code.withLock { $0 = code }
         case .signaled(let signal): status.code.withLock { $0 = 128 + signal }

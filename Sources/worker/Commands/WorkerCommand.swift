@@ -5,11 +5,13 @@ import ServiceLifecycle
 
 struct WorkerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "worker", abstract: "Work on jobs until told to stop.",
+        commandName: "worker",
+        abstract: "Work on jobs until told to stop.",
         discussion: """
             SIGTERM or SIGINT drains: no more jobs are taken, running ones get 10 s to finish and \
             are then given back, without losing an attempt. Add processes to add speed.
-            """)
+            """
+    )
 
     @OptionGroup var stores: StoreOptions
     @OptionGroup var worker: WorkerOptions

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import Predictor
 
-/// A pipeline file, read and checked: one feed end to end. Stored as JSON with each run, so that
-/// a run goes on as it was planned when the file changes.
+/// A pipeline file, read and checked: one feed end to end.
+///
+/// Stored as JSON with each run, so that a run goes on as it was planned when the file changes.
 struct Pipeline: Codable, Equatable, Sendable {
     var feed: String
     var dataset: DatasetSettings
@@ -26,9 +27,7 @@ struct Pipeline: Codable, Equatable, Sendable {
 
     struct Predict: Codable, Equatable, Sendable {
         var audience: Audience
-        /// Entries of a list.
-        var k: Int
-        var excludesSeen: Bool
+        var rules: ListRules
         /// Lists made by one job.
         var shard: Int
     }

@@ -4,7 +4,9 @@ import Foundation
 import Predictor
 import Yams
 
-/// Reads a pipeline file. Relative paths in it are relative to the file.
+/// Reads a pipeline file.
+///
+/// Relative paths in it are relative to the file.
 struct PipelineParser {
     private let folder: String
     private let problems: Problems
@@ -17,7 +19,8 @@ struct PipelineParser {
             let exists = FileManager.default.fileExists(atPath: file)
             throw PipelineError(
                 description: exists
-                    ? "\(file): cannot be read as UTF-8 text" : "\(file): there is no such file")
+                    ? "\(file): cannot be read as UTF-8 text" : "\(file): there is no such file"
+            )
         }
         let folder = URL(filePath: file).absoluteURL.deletingLastPathComponent().path
         return try parse(text, name: file, folder: folder)
@@ -40,9 +43,12 @@ struct PipelineParser {
     private func pipeline(_ root: Node) -> Pipeline {
         let section = YAMLSection(root, name: "the pipeline", problems)
         let pipeline = Pipeline(
-            feed: feed(section), dataset: dataset(section.required("dataset")),
-            model: model(section.required("model")), predict: predict(section.required("predict")),
-            publish: publish(section.section("publish")))
+            feed: feed(section),
+            dataset: dataset(section.required("dataset")),
+            model: model(section.required("model")),
+            predict: predict(section.required("predict")),
+            publish: publish(section.section("publish"))
+        )
         section.finish()
         return pipeline
     }
@@ -62,11 +68,15 @@ struct PipelineParser {
         let settings = DatasetSettings(
             source: table(section.required("source")),
             columns: DatasetSettings.Columns(
-                user: columns.requiredString("user"), item: columns.requiredString("item"),
-                time: columns.string("time"), session: columns.string("session")),
+                user: columns.requiredString("user"),
+                item: columns.requiredString("item"),
+                time: columns.string("time"),
+                session: columns.string("session")
+            ),
             items: section.section("items").map(items),
             badRows: section.share("bad-rows", default: 0.01),
-            split: split(section, hasTime: columns.value("time") != nil))
+            split: split(section, hasTime: columns.value("time") != nil)
+        )
         columns.finish()
         section.finish()
         return settings
@@ -92,7 +102,9 @@ struct PipelineParser {
         }
         let absolute = path.hasPrefix("/") ? path : folder + "/" + path
         return DatasetSettings.TableFile(
-            path: URL(filePath: absolute).standardized.path, format: format)
+            path: URL(filePath: absolute).standardized.path,
+            format: format
+        )
     }
 
     /// `split: leave-last-one`, or a mapping with `by:`.
@@ -114,15 +126,18 @@ struct PipelineParser {
             let test = split.share("test", default: 0.1)
             if validation + test >= 1 { problems.add(node, "the split leaves nothing to train on") }
             return .sequences(
-                validation: validation, test: test,
-                seed: split.int("seed", default: 42, in: 0...Int(Int32.max)))
+                validation: validation,
+                test: test,
+                seed: split.int("seed", default: 42, in: 0...Int(Int32.max))
+            )
         default: return .leaveLastOne
         }
     }
 
     private func model(_ section: YAMLSection) -> Pipeline.Model {
         defer { section.finish() }
-        let kind = section.node == nil
+        let kind =
+            section.node == nil
             ? Popularity.kind
             : section.choice("kind", of: Pipeline.Model.kinds, default: nil)
         guard kind == Prod2Vec.kind else { return .popularity }
@@ -143,13 +158,20 @@ struct PipelineParser {
     }
 
     private func predict(_ section: YAMLSection) -> Pipeline.Predict {
-        let audience = Audience(
-            rawValue: section.choice("for", of: ["users", "items"], default: nil)) ?? .users
+        let audience =
+            Audience(
+                rawValue: section.choice("for", of: ["users", "items"], default: nil)
+            ) ?? .users
         let predict = Pipeline.Predict(
-            audience: audience, k: section.int("k", default: 50, in: 1...10_000),
-            excludesSeen: section.choice("exclude", of: ["seen", "nothing"], default: "seen")
-                == "seen",
-            shard: section.int("shard", default: 20_000, in: 1...10_000_000))
+            audience: audience,
+            rules: ListRules(
+                k: section.int("k", default: 50, in: 1...10_000),
+                excludesSeen: section.choice("exclude", of: ["seen", "nothing"], default: "seen")
+                    == "seen",
+                history: section.int("history", default: 1_000_000, in: 1...1_000_000)
+            ),
+            shard: section.int("shard", default: 20_000, in: 1...10_000_000)
+        )
         section.finish()
         return predict
     }
@@ -160,7 +182,11 @@ struct PipelineParser {
             expireSeconds: section.seconds("expire", default: 7 * 86_400),
             keep: section.int("keep", default: 2, in: 2...100),
             format: section.choice(
-                "format", of: ListFormat.allCases.map(\.rawValue), default: "json"))
+                "format",
+                of: ListFormat.allCases.map(\.rawValue),
+                default: "json"
+            )
+        )
         section.finish()
         return publish
     }

@@ -16,16 +16,28 @@ enum RunPlan {
         [
             NewJob(name: "prepare", kind: "prepare", timeout: .seconds(3600)),
             NewJob(
-                name: "train", kind: "train", args: #"{"on":"training"}"#, after: ["prepare"],
-                timeout: .seconds(6 * 3600)),
+                name: "train",
+                kind: "train",
+                args: #"{"on":"training"}"#,
+                after: ["prepare"],
+                timeout: .seconds(6 * 3600)
+            ),
             NewJob(name: "check", kind: "check", after: ["train"], timeout: .seconds(3600)),
             NewJob(
-                name: "refit", kind: "train", args: #"{"on":"all"}"#, after: ["check"],
-                timeout: .seconds(6 * 3600)),
+                name: "refit",
+                kind: "train",
+                args: #"{"on":"all"}"#,
+                after: ["check"],
+                timeout: .seconds(6 * 3600)
+            ),
             NewJob(name: "predict", kind: "predict", after: ["refit"]),
             NewJob(
-                name: publishName, kind: "publish", after: ["predict"], joinsGroup: true,
-                timeout: .seconds(3600)),
+                name: publishName,
+                kind: "publish",
+                after: ["predict"],
+                joinsGroup: true,
+                timeout: .seconds(3600)
+            ),
             NewJob(name: "collect", kind: "collect", after: [publishName], timeout: .seconds(3600)),
         ]
     }

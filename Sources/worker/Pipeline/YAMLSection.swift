@@ -49,10 +49,11 @@ final class YAMLSection {
     }
 
     func required(_ key: String) -> YAMLSection {
-        section(key) ?? {
-            missing(key)
-            return YAMLSection(nil, name: path(key), problems)
-        }()
+        section(key)
+            ?? {
+                missing(key)
+                return YAMLSection(nil, name: path(key), problems)
+            }()
     }
 
     func string(_ key: String) -> String? {
@@ -105,9 +106,11 @@ final class YAMLSection {
         guard let text = node.scalar?.string, options.contains(text) else {
             let near = EditDistance.nearest(to: node.scalar?.string ?? "", in: options)
             wrong(
-                node, key,
+                node,
+                key,
                 "one of \(options.joined(separator: ", "))"
-                    + (near.map { "; did you mean \($0)?" } ?? ""))
+                    + (near.map { "; did you mean \($0)?" } ?? "")
+            )
             return fallback ?? options[0]
         }
         return text

@@ -38,7 +38,12 @@ final class PrivateServers: Sendable {
         let servers = PrivateServers(paths, lock)
         let starting = try FileLock(home + "/start.lock")
         starting.lock(exclusive: true)
-        try await servers.start(announce)
+        do {
+            try await servers.start(announce)
+        } catch {
+            await servers.leave()
+            throw error
+        }
         return servers
     }
 
@@ -52,7 +57,9 @@ final class PrivateServers: Sendable {
         guard usersLock.tryLockExclusive() else { return }
         if let pgCtl = try? Self.program("pg_ctl") {
             _ = try? await launch(
-                pgCtl, ["-D", paths.postgres, "-m", "fast", "-w", "-t", "60", "stop"])
+                pgCtl,
+                ["-D", paths.postgres, "-m", "fast", "-w", "-t", "60", "stop"]
+            )
         }
         stopRedis()
     }
@@ -78,7 +85,8 @@ final class PrivateServers: Sendable {
                 [
                     "-D", paths.postgres, "-U", "larder", "--auth=trust", "--encoding=UTF8",
                     "--locale=C.UTF-8", "--no-instructions",
-                ])
+                ]
+            )
         }
         let options =
             "-c listen_addresses='' -c unix_socket_directories='\(paths.sockets)'"
@@ -88,7 +96,8 @@ final class PrivateServers: Sendable {
             [
                 "-D", paths.postgres, "-l", paths.postgresLog, "-o", options, "-w", "-t", "60",
                 "start",
-            ])
+            ]
+        )
     }
 
     private func startRedis() async throws {
@@ -100,12 +109,14 @@ final class PrivateServers: Sendable {
                 "--logfile", paths.redisLog, "--maxmemory-policy", "noeviction",
                 // A snapshot at shutdown keeps the lists for the next command.
                 "--save", "3600", "1", "--appendonly", "no",
-            ])
+            ]
+        )
         for _ in 0..<100 {
             if await isRedisUp() { return }
             try await Task.sleep(for: .milliseconds(50))
         }
-        throw SettingsError("the private Redis does not answer; see \(paths.redisLog)")
+        // Once more, for the reason.
+        try await RedisClient(redis).command("PING")
     }
 
     private func isPostgresUp() -> Bool {
@@ -137,9 +148,13 @@ final class PrivateServers: Sendable {
             options.supplementaryGroups = []
         }
         let result = try await Subprocess.run(
-            .path(FilePath(program)), arguments: Arguments(arguments),
-            workingDirectory: FilePath(paths.base), platformOptions: options,
-            output: .string(limit: 65_536), error: .string(limit: 65_536))
+            .path(FilePath(program)),
+            arguments: Arguments(arguments),
+            workingDirectory: FilePath(paths.base),
+            platformOptions: options,
+            output: .string(limit: 65_536),
+            error: .string(limit: 65_536)
+        )
         guard result.terminationStatus.isSuccess else {
             let words = [result.standardError, result.standardOutput].compactMap(\.self)
                 .joined(separator: "\n").trimmingCharacters(in: .whitespacesAndNewlines)
@@ -148,7 +163,8 @@ final class PrivateServers: Sendable {
                 \(program) failed: \(words)
                 hint: logs are in \(paths.base); or point LARDER_DATABASE_URL and \
                 LARDER_REDIS_URL at servers of your own
-                """)
+                """
+            )
         }
     }
 
@@ -165,6 +181,7 @@ final class PrivateServers: Sendable {
             there is no \(name) on PATH, so no private servers can be started
             hint: install postgresql and redis-server, or point LARDER_DATABASE_URL and \
             LARDER_REDIS_URL at servers of your own
-            """)
+            """
+        )
     }
 }

@@ -42,8 +42,10 @@ struct ServerPaths {
     func prepare() throws {
         for folder in [base, redis, sockets] {
             try FileManager.default.createDirectory(
-                atPath: folder, withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o700])
+                atPath: folder,
+                withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700]
+            )
             if let account { unsafe chown(folder, account.user, account.group) }
         }
     }
@@ -52,7 +54,10 @@ struct ServerPaths {
         for name in ["postgres", "nobody"] {
             if let entry = unsafe getpwnam(name) {
                 return unsafe Account(
-                    name: name, user: entry.pointee.pw_uid, group: entry.pointee.pw_gid)
+                    name: name,
+                    user: entry.pointee.pw_uid,
+                    group: entry.pointee.pw_gid
+                )
             }
         }
         throw SettingsError("Postgres refuses to run as root, and there is no other account here")
@@ -65,7 +70,8 @@ struct ServerPaths {
             var status = stat()
             guard unsafe stat(folder, &status) == 0 else { return false }
             let bit: mode_t =
-                status.st_uid == account.user ? 0o100 : status.st_gid == account.group ? 0o010 : 0o001
+                status.st_uid == account.user
+                ? 0o100 : status.st_gid == account.group ? 0o010 : 0o001
             if status.st_mode & bit == 0 { return false }
             if folder == "/" { return true }
             folder = URL(filePath: folder).deletingLastPathComponent().path

@@ -4,8 +4,10 @@ import CacheWriter
 import Jobs
 import Predictor
 
-/// Removes releases that are no longer kept. Their keys are made again from the ledger and the
-/// dataset's ids, and unlinked a few at a time; what cannot be named any more expires by itself.
+/// Removes releases that are no longer kept.
+///
+/// Their keys are made again from the ledger and the dataset's ids, and unlinked a few at a time;
+/// what cannot be named any more expires by itself.
 struct CollectStep {
     private let input: StepInput
 
@@ -30,7 +32,9 @@ struct CollectStep {
         }
         for (place, release) in garbage.enumerated() {
             try input.progress(
-                Double(place) / Double(garbage.count), "removing release \(release.number)")
+                Double(place) / Double(garbage.count),
+                "removing release \(release.number)"
+            )
             try await remove(release)
             try await input.services.releases.recordCollected(feed: feed, number: release.number)
             result.releases.append(release.number)
@@ -42,7 +46,8 @@ struct CollectStep {
         let cache = input.services.cache(release.feed)
         try await cache.removeHead(release: release.number)
         // Without its dataset a release cannot be named; its keys carry an expiry for this case.
-        guard let folder = try? input.services.artifacts.get(kind: "dataset", release.dataset).folder
+        guard
+            let folder = try? input.services.artifacts.get(kind: "dataset", release.dataset).folder
         else { return }
         let ids =
             release.listsFor == Audience.users.rawValue

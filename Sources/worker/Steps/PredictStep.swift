@@ -26,7 +26,9 @@ struct PredictStep {
     private static let samples = 1000
 
     func run() async throws -> JobResult {
-        guard let shard = try input.arguments(Arguments.self).shard else { return try await split() }
+        guard let shard = try input.arguments(Arguments.self).shard else {
+            return try await split()
+        }
         return try await makeLists(shard)
     }
 
@@ -36,22 +38,34 @@ struct PredictStep {
         let (datasetID, dataset) = try input.dataset()
         let predict = input.pipeline.predict
         let release = try await input.services.releases.reserve(
-            feed: input.pipeline.feed, run: input.run, listsFor: predict.audience.rawValue,
-            format: input.pipeline.publish.format, k: predict.k, dataset: datasetID,
-            model: input.results.get("refit", TrainResult.self).model)
+            feed: input.pipeline.feed,
+            run: input.run,
+            listsFor: predict.audience.rawValue,
+            format: input.pipeline.publish.format,
+            k: predict.rules.k,
+            dataset: datasetID,
+            model: input.results.get("refit", TrainResult.self).model
+        )
         let count = predict.audience == .users ? dataset.users.count : dataset.items.count
         let starts = Array(stride(from: 0, to: count, by: predict.shard))
         let jobs = try starts.enumerated().map { place, first in
             let shard = Arguments.Shard(
-                release: release, first: first, end: min(first + predict.shard, count))
+                release: release,
+                first: first,
+                end: min(first + predict.shard, count)
+            )
             let arguments = try JSONEncoder().encode(Arguments(shard: shard))
             return NewJob(
-                name: "predict \(place + 1)/\(starts.count)", kind: "predict",
-                args: String(decoding: arguments, as: UTF8.self), timeout: .seconds(3600))
+                name: "predict \(place + 1)/\(starts.count)",
+                kind: "predict",
+                args: String(decoding: arguments, as: UTF8.self),
+                timeout: .seconds(3600)
+            )
         }
         return try JobResult(
             PredictResult(release: release, shards: jobs.count),
-            fanOut: FanOut(jobs, join: RunPlan.publishName))
+            fanOut: FanOut(jobs, join: RunPlan.publishName)
+        )
     }
 
     // MARK: one shard
@@ -62,10 +76,14 @@ struct PredictStep {
         let cache = input.services.cache(input.pipeline.feed)
         let encoder = ListEncoder(
             ListFormat(rawValue: input.pipeline.publish.format) ?? .json,
-            ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] })
+            ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
+        )
         let ids = input.pipeline.predict.audience == .users ? dataset.users : dataset.items
         let ranker = Ranker(
-            model, fallback: Popularity.train(dataset, on: .all), k: input.pipeline.predict.k)
+            model,
+            fallback: Popularity.train(dataset, on: .all),
+            input.pipeline.predict.rules
+        )
         let total = shard.end - shard.first
         let everyNth = max(1, ids.count / Self.samples)
         var written = 0
@@ -76,7 +94,9 @@ struct PredictStep {
         for first in stride(from: shard.first, to: shard.end, by: 4096) {
             let range = first..<min(first + 4096, shard.end)
             try input.progress(
-                Double(first - shard.first) / Double(total), "\(written) of \(total) lists written")
+                Double(first - shard.first) / Double(total),
+                "\(written) of \(total) lists written"
+            )
             var batch: [FeedCache.List] = []
             for (index, list) in zip(range, try lists(ranker, dataset, range)) {
                 // Whoever asks for an id without a list gets the default list anyway.
@@ -86,30 +106,38 @@ struct PredictStep {
                 }
                 let encoded = encoder.encode(list.items, scores: list.scores)
                 batch.append(
-                    FeedCache.List(id: ids.ids.bytes[ids.ids.range(index)], bytes: encoded))
+                    FeedCache.List(id: ids.ids.bytes[ids.ids.range(index)], bytes: encoded)
+                )
                 if index % everyNth == 0 {
                     samples.append(
-                        ShardResult.Sample(index: index, fingerprint: Fingerprint(encoded)))
+                        ShardResult.Sample(index: index, fingerprint: Fingerprint(encoded))
+                    )
                 }
             }
             bytes += try await cache.write(
-                batch, release: shard.release,
-                expire: .seconds(input.pipeline.publish.expireSeconds))
+                batch,
+                release: shard.release,
+                expire: .seconds(input.pipeline.publish.expireSeconds)
+            )
             written += batch.count
         }
         return try JobResult(
-            ShardResult(lists: written, bytes: bytes, cold: cold, samples: samples))
+            ShardResult(lists: written, bytes: bytes, cold: cold, samples: samples)
+        )
     }
 
     private func lists(
-        _ ranker: Ranker, _ dataset: Dataset, _ range: Range<Int>
+        _ ranker: Ranker,
+        _ dataset: Dataset,
+        _ range: Range<Int>
     ) throws -> [RankedList] {
         let stop = { (_: Double) throws in try input.context.checkStop() }
         return switch input.pipeline.predict.audience {
         case .users:
             try ranker.lists(
                 forHistories: range.map { Array(dataset.eventItems[dataset.events(ofUser: $0)]) },
-                excludingSeen: input.pipeline.predict.excludesSeen, progress: stop)
+                progress: stop
+            )
         case .items:
             try ranker.lists(forItems: range.map { Int32($0) }, progress: stop)
         }

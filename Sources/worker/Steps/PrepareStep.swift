@@ -24,11 +24,17 @@ struct PrepareStep {
         }
         try input.progress(0.95, "writing the dataset")
         let artifact = try input.services.artifacts.add(
-            kind: "dataset", about: About(settings: settings, read: read)
+            kind: "dataset",
+            about: About(settings: settings, read: read)
         ) { folder in try dataset.write(to: folder) }
         return try JobResult(
             PrepareResult(
-                dataset: artifact.id, users: dataset.users.count, items: dataset.items.count,
-                events: dataset.eventItems.count, read: read))
+                dataset: artifact.id,
+                users: dataset.users.count,
+                items: dataset.items.count,
+                events: dataset.eventItems.count,
+                read: read
+            )
+        )
     }
 }

@@ -17,14 +17,18 @@ struct PublishStep {
             try input.results.get("predict \(number)/\(plan.shards)", ShardResult.self)
         }
         let result = PublishResult(
-            release: plan.release, lists: shards.reduce(0) { $0 + $1.lists },
-            bytes: shards.reduce(0) { $0 + $1.bytes }, cold: shards.reduce(0) { $0 + $1.cold })
+            release: plan.release,
+            lists: shards.reduce(0) { $0 + $1.lists },
+            bytes: shards.reduce(0) { $0 + $1.bytes },
+            cold: shards.reduce(0) { $0 + $1.cold }
+        )
         let feed = input.pipeline.feed
         let cache = input.services.cache(feed)
         let expected = try await cache.live()
         if let expected, expected > plan.release {
             throw FatalJobError(
-                "release \(expected) of \"\(feed)\" is live already; \(plan.release) is older")
+                "release \(expected) of \"\(feed)\" is live already; \(plan.release) is older"
+            )
         }
         try input.progress(0.1, "writing the default list")
         try await writeHead(cache, result)
@@ -39,7 +43,11 @@ struct PublishStep {
             throw error
         }
         try await input.services.releases.recordLive(
-            feed: feed, number: plan.release, lists: result.lists, bytes: result.bytes)
+            feed: feed,
+            number: plan.release,
+            lists: result.lists,
+            bytes: result.bytes
+        )
         return try JobResult(result)
     }
 
@@ -47,24 +55,35 @@ struct PublishStep {
         let (datasetID, dataset) = try input.dataset()
         let format = ListFormat(rawValue: input.pipeline.publish.format) ?? .json
         let popular = Popularity.train(dataset, on: .all)
-        let list = try Ranker(popular, fallback: popular, k: input.pipeline.predict.k)
+        let list = try Ranker(popular, fallback: popular, input.pipeline.predict.rules)
             .defaultList()
         let encoder = ListEncoder(
-            format, ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] })
+            format,
+            ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
+        )
         try await cache.writeHead(
             encoder.encode(list.items, scores: list.scores),
             FeedCache.Meta(
-                format: format, k: input.pipeline.predict.k, count: result.lists,
-                dataset: datasetID, model: input.results.get("refit", TrainResult.self).model,
-                created: Date.now.ISO8601Format()),
-            release: result.release, expire: .seconds(input.pipeline.publish.expireSeconds))
+                format: format,
+                k: input.pipeline.predict.rules.k,
+                count: result.lists,
+                dataset: datasetID,
+                model: input.results.get("refit", TrainResult.self).model,
+                created: Date.now.ISO8601Format()
+            ),
+            release: result.release,
+            expire: .seconds(input.pipeline.publish.expireSeconds)
+        )
     }
 
     private func verify(
-        _ cache: FeedCache, _ shards: [ShardResult], release: Int
+        _ cache: FeedCache,
+        _ shards: [ShardResult],
+        release: Int
     ) async throws {
         let folder = try input.services.artifacts.get(
-            kind: "dataset", input.results.get("prepare", PrepareResult.self).dataset
+            kind: "dataset",
+            input.results.get("prepare", PrepareResult.self).dataset
         ).folder
         let ids =
             switch input.pipeline.predict.audience {
@@ -74,11 +93,14 @@ struct PublishStep {
         let samples = shards.flatMap(\.samples).map { sample in
             FeedCache.Sample(
                 id: Array(ids.ids.bytes[ids.ids.range(sample.index)]),
-                fingerprint: sample.fingerprint)
+                fingerprint: sample.fingerprint
+            )
         }
         try await cache.verify(
-            samples, release: release,
+            samples,
+            release: release,
             format: ListFormat(rawValue: input.pipeline.publish.format) ?? .json,
-            k: input.pipeline.predict.k)
+            k: input.pipeline.predict.rules.k
+        )
     }
 }

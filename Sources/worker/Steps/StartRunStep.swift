@@ -21,12 +21,16 @@ struct StartRunStep {
             let arguments = try? JSONDecoder().decode(Arguments.self, from: Data(job.args.utf8))
         else {
             throw FatalJobError(
-                "the arguments \(job.args) are not those of a run job, like {\"pipeline\": \"FILE\"}")
+                "the arguments \(job.args) are not those of a run job, like {\"pipeline\": \"FILE\"}"
+            )
         }
         let pipeline = try PipelineParser.parse(file: arguments.pipeline)
         let run = try await Graph.start(
-            feed: pipeline.feed, pipeline: RunPlan.encode(pipeline), jobs: RunPlan.jobs(),
-            on: services.client)
+            feed: pipeline.feed,
+            pipeline: RunPlan.encode(pipeline),
+            jobs: RunPlan.jobs(),
+            on: services.client
+        )
         return try JobResult(["run": run])
     }
 }

@@ -4,8 +4,10 @@ import Foundation
 import Jobs
 import Predictor
 
-/// Runs jobs by their kind. Each step reads artifacts and results of earlier jobs, and writes
-/// artifacts and lists; any of them can be killed and run again with the same outcome.
+/// Runs jobs by their kind.
+///
+/// Each step reads artifacts and results of earlier jobs, and writes artifacts and lists; any of
+/// them can be killed and run again with the same outcome.
 struct Steps: JobHandler {
     let services: Services
 
@@ -17,7 +19,8 @@ struct Steps: JobHandler {
             if job.kind == "run" { return try await StartRunStep(services, job).run() }
             guard let run = job.runID else {
                 throw FatalJobError(
-                    "a \(job.kind) job belongs to a run; start one with `larder run PIPELINE`")
+                    "a \(job.kind) job belongs to a run; start one with `larder run PIPELINE`"
+                )
             }
             let step = try await StepInput(services, job: job, run: run, context)
             switch job.kind {
@@ -29,7 +32,8 @@ struct Steps: JobHandler {
             case "collect": return try await CollectStep(step).run()
             default:
                 throw FatalJobError(
-                    "this worker has no step of the kind \"\(job.kind)\"; is it an older larder?")
+                    "this worker has no step of the kind \"\(job.kind)\"; is it an older larder?"
+                )
             }
         } catch let error as PipelineError {
             throw FatalJobError(error.description)
@@ -60,7 +64,8 @@ struct StepInput: Sendable {
             pipeline = try JSONDecoder().decode(Pipeline.self, from: Data(json.utf8))
         } catch {
             throw FatalJobError(
-                "the pipeline of run \(run) was written by another version of larder: \(error)")
+                "the pipeline of run \(run) was written by another version of larder: \(error)"
+            )
         }
         results = RunResults(try await services.runs.results(of: run))
     }
@@ -84,7 +89,10 @@ struct StepInput: Sendable {
         return (
             id,
             try RetrievalModel(
-                kind: pipeline.model.kind, from: folder, itemCount: dataset.items.count)
+                kind: pipeline.model.kind,
+                from: folder,
+                itemCount: dataset.items.count
+            )
         )
     }
 

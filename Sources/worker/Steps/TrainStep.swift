@@ -37,14 +37,18 @@ struct TrainStep {
         let artifact = try input.services.artifacts.add(
             kind: "model",
             about: About(
-                settings: input.pipeline.model, dataset: datasetID,
-                parts: parts.map(\.rawValue).sorted())
+                settings: input.pipeline.model,
+                dataset: datasetID,
+                parts: parts.map(\.rawValue).sorted()
+            )
         ) { folder in try model.write(to: folder) }
         return try JobResult(TrainResult(model: artifact.id, items: model.items.count))
     }
 
     private func train(
-        _ dataset: Dataset, _ parts: Set<Part>, _ settings: Prod2VecSettings
+        _ dataset: Dataset,
+        _ parts: Set<Part>,
+        _ settings: Prod2VecSettings
     ) throws -> RetrievalModel {
         let clock = ContinuousClock()
         let start = clock.now
@@ -55,7 +59,8 @@ struct TrainStep {
             try input.progress(
                 progress.fraction,
                 "epoch \(min(settings.epochs, Int(progress.fraction * Double(settings.epochs)) + 1))"
-                    + " of \(settings.epochs), \(Int(speed / 1000))k items/s")
+                    + " of \(settings.epochs), \(Int(speed / 1000))k items/s"
+            )
             guard now - lastPoint > .seconds(1) || progress.fraction == 1 else { return }
             lastPoint = now
             let step = progress.tokens

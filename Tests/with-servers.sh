@@ -1,0 +1,36 @@
+#!/bin/sh
+# Runs a command with throw-away servers: TEST_POSTGRES and TEST_REDIS say where they are.
+# Postgres refuses root, so for root the servers belong to the postgres account.
+set -eu
+
+folder=$(mktemp -d /tmp/larder-test.XXXXXX)
+as=""
+if [ "$(id -u)" -eq 0 ]; then
+    chown postgres "$folder"
+    as="runuser -u postgres --"
+fi
+bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
+PATH="$PATH:$bin"
+
+stop() {
+    $as "$(command -v pg_ctl)" -D "$folder/postgres" -m immediate -w stop >/dev/null 2>&1 || true
+    [ ! -f "$folder/redis.pid" ] || kill -9 "$(cat "$folder/redis.pid")" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+
+cd "$folder"
+$as "$(command -v initdb)" -D postgres -U larder --auth=trust --encoding=UTF8 --locale=C.UTF-8 \
+    >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+# Nothing here must outlive the tests, so nothing is synced.
+$as "$(command -v pg_ctl)" -D "$folder/postgres" -l "$folder/postgres.log" -w start -o \
+    "-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=300" \
+    >/dev/null || { cat postgres.log >&2; exit 1; }
+$as redis-server --port 0 --unixsocket "$folder/redis.sock" --daemonize yes --dir "$folder" \
+    --pidfile "$folder/redis.pid" --save "" --appendonly no >/dev/null
+cd - >/dev/null
+
+export TEST_POSTGRES="host=$folder user=larder"
+export TEST_REDIS="unix://$folder/redis.sock"
+"$@"

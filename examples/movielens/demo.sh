@@ -1,0 +1,33 @@
+#!/bin/sh
+# Two feeds from MovieLens-100K, end to end. Run by `make demo` while `larder up` holds the servers.
+set -eu
+here=$(dirname "$0")
+
+say() { printf '\n== %s\n' "$1"; }
+
+say "similar: for every film, what is like it"
+larder run "$here/similar.yaml" --follow
+say "for-you: for every user, films not rated yet"
+larder run "$here/for-you.yaml" --follow
+
+say "three films and their neighbours"
+for film in 50 98 588; do
+    larder lookup similar "$film" -k 5 --titles
+done
+say "what user 259 is offered"
+larder lookup for-you 259 -k 10 --titles
+release=$(larder lookup for-you 259 --json | sed 's/.*"release":\([0-9]*\).*/\1/')
+
+cat <<END
+
+== what a service does: one GET for the release, cached for up to 5 s, one GET for the list
+redis-cli GET rec:for-you:live
+redis-cli GET rec:for-you:$release:259
+
+== next
+larder up                        keep Postgres, Redis and a worker running
+larder lookup similar 50         what a service gets
+larder releases                  what is live; larder rollback FEED goes back
+examples/movielens/for-you.yaml  copy it, point it at your own events
+(larder is .build/release/larder)
+END
