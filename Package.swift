@@ -78,5 +78,31 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
+
+        .target(
+            name: "TestSupport",
+            dependencies: ["Artifacts", "CacheWriter", "Jobs", "Postgres", "Predictor"],
+            path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "PostgresTests", dependencies: ["Postgres"], swiftSettings: strict),
+        .testTarget(
+            name: "PredictorTests", dependencies: ["CKernels", "CZlib", "Predictor", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CacheWriterTests", dependencies: ["CacheWriter"], swiftSettings: strict),
+        .testTarget(
+            name: "ArtifactsTests", dependencies: ["Artifacts", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "workerTests", dependencies: ["Jobs", "Predictor", "worker"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: [
+                "Artifacts", "CacheWriter", "Executors", "Jobs", "Postgres", "Predictor",
+                "TestSupport", "worker", .product(name: "Logging", package: "swift-log"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: strict),
     ]
 )

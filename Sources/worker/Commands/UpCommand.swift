@@ -5,6 +5,7 @@ import Logging
 import ServiceLifecycle
 import Subprocess
 import Synchronization
+import SystemPackage
 
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+package import Predictor
+
+/// Events whose right answer is known: users and items of even number belong together, and so do
+/// the odd ones. A model that has learned anything recommends only items of the user's own colour.
+package enum Checkerboard {
+    package static func csv(users: Int = 40, items: Int = 20, skippingItemOfUser: Bool = true) -> String
+    {
+        var lines = ["user,item,time"]
+        for user in 0..<users {
+            // Each user leaves one item of the colour out: the one to be recommended.
+            let own = stride(from: user % 2, to: items, by: 2)
+            let left = skippingItemOfUser ? (user / 2 * 2 + user % 2) % items : -1
+            for (place, item) in own.filter({ $0 != left }).enumerated() {
+                lines.append("u\(user),i\((item + place * 6) % items),\(1000 + place)")
+            }
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    package static func settings(_ path: String, split: Split = .leaveLastOne) -> DatasetSettings {
+        DatasetSettings(
+            source: .init(path: path, format: "csv"),
+            columns: .init(user: "user", item: "item", time: "time", session: nil),
+            items: nil, badRows: 0.01, split: split)
+    }
+}
