@@ -210,6 +210,7 @@ CREATE FUNCTION larder.enqueue(
     run_at timestamptz DEFAULT NULL, max_attempts int DEFAULT 5,
     timeout interval DEFAULT '10 minutes', dedup_key text DEFAULT NULL
 ) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
     added bigint;
 BEGIN
