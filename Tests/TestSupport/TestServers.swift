@@ -9,6 +9,7 @@ package import Postgres
 package enum TestServers {
     package struct Missing: Error, CustomStringConvertible {
         package let description = "no test servers; run `make test`, or Tests/with-servers.sh COMMAND"
+        package init() {}
     }
 
     package static var postgres: String {

@@ -141,20 +141,20 @@ final class PrivateServers: Sendable {
 
     /// Runs a program as the servers' user and waits for it to end.
     private func launch(_ program: String, _ arguments: [String]) async throws {
-        var options = PlatformOptions()
+        var command = [program] + arguments
         if let account = paths.account {
-            options.userID = account.user
-            options.groupID = account.group
-            options.supplementaryGroups = []
+            // Not PlatformOptions.userID: between fork and exec, glibc's setgroups waits for
+            // threads that exist only in the parent, and now and then it waits for ever.
+            command =
+                [
+                    try Self.program("setpriv"), "--reuid=\(account.user)",
+                    "--regid=\(account.group)", "--clear-groups",
+                ] + command
         }
         let result = try await Subprocess.run(
-            .path(FilePath(program)),
-            arguments: Arguments(arguments),
+            .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())),
             workingDirectory: FilePath(paths.base),
-            platformOptions: options,
-            output: .string(limit: 65_536),
-            error: .string(limit: 65_536)
-        )
+            output: .string(limit: 65_536), error: .string(limit: 65_536))
         guard result.terminationStatus.isSuccess else {
             let words = [result.standardError, result.standardOutput].compactMap(\.self)
                 .joined(separator: "\n").trimmingCharacters(in: .whitespacesAndNewlines)

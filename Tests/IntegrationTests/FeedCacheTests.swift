@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+@testable import CacheWriter
+
+struct FeedCacheTests {
+    private let client: RedisClient
+    private let feed = TestServers.uniqueFeed()
+    private let cache: FeedCache
+
+    init() throws {
+        client = RedisClient(try TestServers.redis)
+        cache = FeedCache(feed, on: client)
+    }
+
+    private func list(_ id: String, _ items: [String]) -> FeedCache.List {
+        FeedCache.List(
+            id: ArraySlice(id.utf8),
+            bytes: ListEncoder(.json, ids: items).encode(
+                items.indices.map { Int32($0) }, scores: items.map { _ in 0 }))
+    }
+
+    /// A release whose every list names the release itself.
+    private func write(_ release: Int, ids: [String], expire: Duration = .seconds(60)) async throws {
+        _ = try await cache.write(
+            ids.map { list($0, ["r\(release)", $0]) }, release: release, expire: expire)
+        try await cache.writeHead(
+            list("", ["r\(release)", "default"]).bytes,
+            FeedCache.Meta(
+                format: .json, k: 2, count: ids.count, dataset: "d", model: "m", created: "now"),
+            release: release, expire: expire)
+    }
+
+    @Test func `lists of many windows arrive, each with its expiry`() async throws {
+        let ids = (0..<20_000).map { "user \($0)" }
+        let sent = try await cache.write(
+            ids.map { list($0, ["a", $0]) }, release: 1, expire: .seconds(100))
+        #expect(sent > 20_000 * 60)
+        for id in [ids[0], ids[9_999], ids[19_999]] {
+            #expect(try await client.command("GET", "rec:\(feed):1:\(id)").text == "[\"a\",\"\(id)\"]")
+            guard case .integer(let ttl) = try await client.command("TTL", "rec:\(feed):1:\(id)") else {
+                Issue.record("no expiry")
+                return
+            }
+            #expect((90...100).contains(ttl))
+        }
+        try await cache.verify(
+            [.init(id: Array(ids[7].utf8), fingerprint: Fingerprint(list("", ["a", ids[7]]).bytes))],
+            release: 1, format: .json, k: 2)
+    }
+
+    @Test func `ids of every kind can be looked up`() async throws {
+        let ids = ["with space", "quo\"te", "co:lon", "{brace}", "new\nline\r\n", "🍲", "_default", "_meta", String(repeating: "k", count: 4096)]
+        try await write(1, ids: ids)
+        try await cache.flip(from: nil, to: 1, token: 1)
+        for id in ids {
+            let found = try #require(try await cache.lookup(id))
+            #expect(!found.isDefault)
+            #expect(found.entries.map(\.id) == ["r1", id])
+        }
+        let unknown = try #require(try await cache.lookup("nobody"))
+        #expect(unknown.isDefault && unknown.entries.map(\.id) == ["r1", "default"])
+    }
+
+    @Test func `a feed without a release is nothing, not an error`() async throws {
+        #expect(try await cache.live() == nil)
+        #expect(try await cache.lookup("x") == nil)
+    }
+
+    @Test func `the pointer moves from where it was expected, and running it again is harmless`() async throws {
+        try await cache.flip(from: nil, to: 1, token: 10)
+        try await cache.flip(from: nil, to: 1, token: 10)
+        try await cache.flip(from: 1, to: 2, token: 11)
+        #expect(try await cache.live() == 2)
+        #expect(try await cache.previous() == 1)
+        let error = await #expect(throws: CacheError.self) {
+            try await cache.flip(from: 1, to: 3, token: 12)
+        }
+        #expect(error?.description.contains("now release 2") == true)
+        #expect(try await cache.live() == 2)
+    }
+
+    @Test func `a publisher with an older token is refused, even where the pointer fits`() async throws {
+        try await cache.flip(from: nil, to: 1, token: 10)
+        try await cache.flip(from: 1, to: 2, token: 20)
+        // An operator rolls back; the paused publisher of 2 wakes up and tries again.
+        try await cache.flip(from: 2, to: 1, token: 30)
+        await #expect(throws: CacheError.self) { try await cache.flip(from: 1, to: 2, token: 20) }
+        #expect(try await cache.live() == 1)
+    }
+
+    @Test func `a list that is gone or changed fails the verification`() async throws {
+        try await write(1, ids: ["a", "b"])
+        let samples = ["a", "b"].map {
+            FeedCache.Sample(
+                id: Array($0.utf8), fingerprint: Fingerprint(list("", ["r1", $0]).bytes))
+        }
+        try await cache.verify(samples, release: 1, format: .json, k: 2)
+        try await client.command("SET", "rec:\(feed):1:b", "[\"r1\",\"x\"]")
+        let changed = await #expect(throws: CacheError.self) {
+            try await cache.verify(samples, release: 1, format: .json, k: 2)
+        }
+        #expect(changed?.description.contains("the list of \"b\" in release 1") == true)
+        try await client.command("DEL", "rec:\(feed):1:b")
+        let gone = await #expect(throws: CacheError.self) {
+            try await cache.verify(samples, release: 1, format: .json, k: 2)
+        }
+        #expect(gone?.description.contains("is gone from Redis") == true)
+    }
+
+    @Test func `readers during 200 flips see whole releases only`() async throws {
+        let ids = (0..<50).map { "u\($0)" }
+        for release in 1...4 { try await write(release, ids: ids) }
+        try await cache.flip(from: nil, to: 1, token: 1)
+        let reads = try await withThrowingTaskGroup(of: Int.self) { group in
+            for _ in 0..<2 {
+                group.addTask {
+                    let reader = FeedCache(feed, on: RedisClient(try TestServers.redis))
+                    var reads = 0
+                    while !Task.isCancelled {
+                        let found = try #require(try await reader.lookup(ids[reads % 50]))
+                        // The list itself names the release it was written for.
+                        #expect(found.entries.map(\.id) == ["r\(found.release)", ids[reads % 50]])
+                        reads += 1
+                    }
+                    return reads
+                }
+            }
+            var live = 1
+            for token in 2...201 {
+                let next = live % 4 + 1
+                try await cache.flip(from: live, to: next, token: token)
+                live = next
+            }
+            group.cancelAll()
+            return try await group.reduce(0, +)
+        }
+        #expect(reads > 20)
+    }
+
+    @Test func `removed lists are gone and others are not`() async throws {
+        try await write(1, ids: ["a", "b"])
+        try await write(2, ids: ["a", "b"])
+        try await cache.remove(["a", "b"].map { ArraySlice($0.utf8) }, release: 1)
+        try await cache.removeHead(release: 1)
+        #expect(try await !cache.has(1))
+        #expect(try await cache.has(2))
+        #expect(try await client.command("EXISTS", "rec:\(feed):1:a", "rec:\(feed):2:a") == .integer(1))
+    }
+
+    @Test func `nobody listening is told with the address`() async throws {
+        let nowhere = RedisClient(
+            try #require(RedisAddress("redis://:s3cret@127.0.0.1:1")), timeout: .seconds(2))
+        let error = await #expect(throws: CacheError.self) { try await nowhere.command("PING") }
+        #expect(error?.description.contains("127.0.0.1:1") == true)
+        #expect(error?.description.contains("s3cret") == false)
+    }
+}
+
+/// With a Redis of its own, because it is filled up and killed.
+@Suite(.serialized) struct FailingRedisTests {
+    private func lists(_ count: Int) -> [FeedCache.List] {
+        let bytes = [UInt8](repeating: UInt8(ascii: "x"), count: 1000)
+        return (0..<count).map { FeedCache.List(id: ArraySlice("u\($0)".utf8), bytes: bytes) }
+    }
+
+    @Test func `out of memory in the middle of a window is an error with the cure`() async throws {
+        let server = try await OwnRedis(arguments: ["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"])
+        let cache = FeedCache("f", on: RedisClient(server.address))
+        let error = await #expect(throws: CacheError.self) {
+            _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(60))
+        }
+        #expect(error?.description.contains("Redis is out of memory") == true)
+        #expect(error?.description.contains("maxmemory") == true)
+        // The connection is still in step with its replies.
+        #expect(try await cache.live() == nil)
+    }
+
+    @Test func `a Redis that dies in the middle is an error, and the next try connects again`() async throws {
+        let server = try await OwnRedis()
+        let client = RedisClient(server.address)
+        let cache = FeedCache("f", on: client)
+        try await cache.flip(from: nil, to: 1, token: 1)
+        server.kill()
+        await #expect(throws: CacheError.self) {
+            _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(60))
+        }
+        try await server.start()
+        // Empty after the restart: the pointer is gone, and that is what is read.
+        #expect(try await cache.live() == nil)
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+import CacheWriter
+import Foundation
+import Glibc
+import Synchronization
+import TestSupport
+
+/// A redis-server for one test, which may do with it what it likes.
+final class OwnRedis: Sendable {
+    private let folder: TemporaryFolder
+    private let arguments: [String]
+    private let process = Mutex<Process?>(nil)
+    let address: RedisAddress
+
+    init(arguments: [String] = []) async throws {
+        folder = try TemporaryFolder()
+        self.arguments = arguments
+        guard let address = RedisAddress("unix://\(folder.path)/redis.sock") else {
+            throw TestServers.Missing()
+        }
+        self.address = address
+        try await start()
+    }
+
+    deinit { kill() }
+
+    var url: String { "unix://\(folder.path)/redis.sock" }
+
+    func start() async throws {
+        let started = Process()
+        started.executableURL = URL(filePath: "/usr/bin/env")
+        started.arguments =
+            [
+                "redis-server", "--port", "0", "--unixsocket", folder.path + "/redis.sock",
+                "--dir", folder.path, "--save", "", "--appendonly", "no",
+            ] + arguments
+        started.standardOutput = FileHandle.nullDevice
+        started.standardError = FileHandle.nullDevice
+        try started.run()
+        process.withLock { $0 = started }
+        // Until it answers; a server that never does fails the test here.
+        for attempt in 0... {
+            do {
+                _ = try await RedisClient(address).command("PING")
+                return
+            } catch {
+                if attempt == 500 { throw error }
+                try await Task.sleep(for: .milliseconds(10))
+            }
+        }
+    }
+
+    func kill() {
+        process.withLock { running in
+            guard let pid = running?.processIdentifier else { return }
+            _ = Glibc.kill(pid, SIGKILL)
+            running?.waitUntilExit()
+            running = nil
+        }
+    }
+}
