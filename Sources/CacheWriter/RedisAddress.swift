@@ -53,6 +53,13 @@ package struct RedisAddress: Sendable, Equatable {
         }
     }
 
+    /// The text that `init` reads back; with the password, so never for people's eyes.
+    package var url: String {
+        if let socket { return "unix://\(socket)?db=\(database)" }
+        let credentials = password.map { "\(user ?? ""):\($0)@" } ?? ""
+        return "redis://\(credentials)\(host):\(port)/\(database)"
+    }
+
     /// Without the password.
     package var shown: String {
         socket ?? "\(host):\(port)"

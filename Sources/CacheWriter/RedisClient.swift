@@ -30,6 +30,11 @@ package actor RedisClient {
     /// Sends one command and throws if Redis refuses it.
     @discardableResult
     package func command(_ arguments: String...) throws(CacheError) -> Reply {
+        try command(arguments)
+    }
+
+    @discardableResult
+    package func command(_ arguments: [String]) throws(CacheError) -> Reply {
         var buffer = RESPBuffer()
         buffer.append(arguments)
         return try single(buffer)

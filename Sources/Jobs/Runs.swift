@@ -71,7 +71,7 @@ package struct Runs: Sendable {
         return run
     }
 
-    /// Jobs, newest first; of one run, in the order they were planned.
+    /// Jobs, newest first; of one run, in the order they started.
     package func jobs(
         run: Int? = nil,
         state: String? = nil,
@@ -89,7 +89,8 @@ package struct Runs: Sendable {
                 WHERE ($1::bigint IS NULL OR run_id = $1::bigint)
                   AND ($2::text IS NULL OR state::text = $2::text)
                   AND ($3::bigint IS NULL OR id = $3::bigint)
-                ORDER BY CASE WHEN $1::bigint IS NULL THEN -id ELSE id END
+                ORDER BY CASE WHEN $1::bigint IS NOT NULL THEN coalesce(started_at, 'infinity') END,
+                         CASE WHEN $1::bigint IS NULL THEN -id ELSE id END
                 LIMIT $4::int
                 """,
                 [Parameter(run), Parameter(state), Parameter(id), Parameter(limit)]

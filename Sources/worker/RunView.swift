@@ -21,7 +21,7 @@ struct RunView {
 
     mutating func show(_ jobs: [Runs.JobRow]) {
         if shown.isEmpty { print("run \(run) of \"\(feed)\"") }
-        for job in jobs.sorted(by: { $0.id < $1.id }) where shown[job.id] != job.state {
+        for job in jobs where shown[job.id] != job.state {
             let before = shown.updateValue(job.state, forKey: job.id)
             guard
                 ["succeeded", "failed", "cancelled"].contains(job.state)

@@ -81,6 +81,9 @@ struct RedisAddressTests {
         #expect(onlyPassword.user == nil && onlyPassword.password == "secret")
         let socket = try #require(RedisAddress("unix:///run/redis.sock?db=2"))
         #expect(socket.socket == "/run/redis.sock" && socket.database == 2)
+        for address in [full, bare, onlyPassword, socket] {
+            #expect(RedisAddress(address.url) == address)
+        }
     }
 
     @Test(arguments: [

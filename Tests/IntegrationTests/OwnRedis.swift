@@ -50,6 +50,10 @@ final class OwnRedis: Sendable {
         }
     }
 
+    func command(_ arguments: String...) async throws {
+        try await RedisClient(address).command(arguments)
+    }
+
     func kill() {
         process.withLock { running in
             guard let pid = running?.processIdentifier else { return }

@@ -18,16 +18,19 @@ say "what user 259 is offered"
 larder lookup for-you 259 -k 10 --titles
 release=$(larder lookup for-you 259 --json | sed 's/.*"release":\([0-9]*\).*/\1/')
 
+say "what a service does: GET the release (keep it up to 5 s), GET the list"
+socket=${LARDER_REDIS_URL#unix://}
+socket=${socket%\?*}
+for key in rec:for-you:live "rec:for-you:$release:259"; do
+    echo "\$ redis-cli -s $socket GET $key"
+    redis-cli -s "$socket" GET "$key" | cut -c 1-72
+done
+
 cat <<END
 
-== what a service does: one GET for the release, cached for up to 5 s, one GET for the list
-redis-cli GET rec:for-you:live
-redis-cli GET rec:for-you:$release:259
-
-== next
+== next (larder is .build/release/larder)
 larder up                        keep Postgres, Redis and a worker running
 larder lookup similar 50         what a service gets
 larder releases                  what is live; larder rollback FEED goes back
-examples/movielens/for-you.yaml  copy it, point it at your own events
-(larder is .build/release/larder)
+examples/movielens/for-you.yaml  copy it, and point it at your own events
 END

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import CacheWriter
 import Foundation
 import Logging
+import Postgres
 import ServiceLifecycle
 import Subprocess
 import Synchronization
@@ -13,7 +15,8 @@ struct UpCommand: AsyncParsableCommand {
         abstract: "Postgres, Redis, schema and a worker in one go, until told to stop.",
         discussion: """
             Starts private servers under ./.larder where no URLs are given. With a command after \
-            --, runs it beside the worker, stops everything when it ends, and exits as it did:
+            --, runs it beside the worker with LARDER_DATABASE_URL and LARDER_REDIS_URL set, stops \
+            everything when it ends, and exits as it did:
 
                 larder up -- ./my-tests.sh
             """
@@ -29,7 +32,15 @@ struct UpCommand: AsyncParsableCommand {
         let status = try await stores.withServices(migrating: true) { services, isPrivate in
             let logger = worker.logger(command.isEmpty ? .info : .warning)
             var members: [any Service] = [worker.service(services, worker.settings, logger)]
-            let guest = command.isEmpty ? nil : CommandService(command: command)
+            let guest =
+                command.isEmpty
+                ? nil
+                : CommandService(
+                    command: command,
+                    environment: .inherit.updating([
+                        "LARDER_DATABASE_URL": services.database.target,
+                        "LARDER_REDIS_URL": services.redisAddress.url,
+                    ]))
             if let guest {
                 members.append(guest)
             } else if isPrivate {
@@ -45,6 +56,7 @@ struct UpCommand: AsyncParsableCommand {
 /// A child process that the group ends with.
 private struct CommandService: Service {
     let command: [String]
+    let environment: Environment
     let status = Status()
 
     final class Status: Sendable {
@@ -53,8 +65,8 @@ private struct CommandService: Service {
 
     func run() async throws {
         let result = try await Subprocess.run(
-            .name(command[0]),
-            arguments: Arguments(Array(command.dropFirst())),
+            command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
+            arguments: Arguments(Array(command.dropFirst())), environment: environment,
             input: .none,
             output: .currentStandardOutput,
             error: .currentStandardError

@@ -13,6 +13,7 @@ struct Services: Sendable {
     let queue: Queue
     let migrator: Migrator
     let redis: RedisClient
+    let redisAddress: RedisAddress
     let artifacts: ArtifactStore
 
     init(database: ConnectionSettings, redis: RedisAddress, artifacts: String) {
@@ -23,6 +24,7 @@ struct Services: Sendable {
         queue = Queue(client)
         migrator = Migrator(client)
         self.redis = RedisClient(redis)
+        redisAddress = redis
         self.artifacts = ArtifactStore(artifacts)
     }
 
