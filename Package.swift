@@ -82,19 +82,30 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: ["Artifacts", "CacheWriter", "Jobs", "Postgres", "Predictor"],
-            path: "Tests/TestSupport", swiftSettings: strict),
+            path: "Tests/TestSupport",
+            swiftSettings: strict
+        ),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres"], swiftSettings: strict),
         .testTarget(
-            name: "PredictorTests", dependencies: ["CKernels", "CZlib", "Predictor", "TestSupport"],
-            swiftSettings: strict),
+            name: "PredictorTests",
+            dependencies: ["CKernels", "CZlib", "Predictor", "TestSupport"],
+            swiftSettings: strict
+        ),
         .testTarget(
-            name: "CacheWriterTests", dependencies: ["CacheWriter"], swiftSettings: strict),
+            name: "CacheWriterTests",
+            dependencies: ["CacheWriter"],
+            swiftSettings: strict
+        ),
         .testTarget(
-            name: "ArtifactsTests", dependencies: ["Artifacts", "TestSupport"],
-            swiftSettings: strict),
+            name: "ArtifactsTests",
+            dependencies: ["Artifacts", "TestSupport"],
+            swiftSettings: strict
+        ),
         .testTarget(
-            name: "workerTests", dependencies: ["Jobs", "Predictor", "worker"],
-            swiftSettings: strict),
+            name: "workerTests",
+            dependencies: ["Jobs", "Predictor", "worker"],
+            swiftSettings: strict
+        ),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
@@ -103,6 +114,7 @@ let package = Package(
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
-            swiftSettings: strict),
+            swiftSettings: strict
+        ),
     ]
 )

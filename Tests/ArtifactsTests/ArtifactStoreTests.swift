@@ -47,7 +47,9 @@ struct ArtifactStoreTests {
         let error = #expect(throws: ArtifactError.self) {
             _ = try store.get(kind: "model", String(repeating: "a", count: 64))
         }
-        #expect(error?.description.contains("model aaaaaaaaaaaa is not in the artifact store") == true)
+        #expect(
+            error?.description.contains("model aaaaaaaaaaaa is not in the artifact store") == true
+        )
         #expect(error?.description.contains("LARDER_ARTIFACTS") == true)
         let kept = try add("x")
         #expect(try store.get(kind: "model", kept.id).folder == kept.folder)

@@ -13,7 +13,9 @@ struct ListFormatTests {
     func `any id comes back as it was`(_ format: ListFormat) throws {
         let scores = Self.ids.indices.map { Float($0) / 7 }
         let bytes = ListEncoder(format, ids: Self.ids).encode(
-            Self.ids.indices.map { Int32($0) }, scores: scores)
+            Self.ids.indices.map { Int32($0) },
+            scores: scores
+        )
         let entries = try #require(format.decode(bytes))
         #expect(entries.map(\.id) == Self.ids)
         if format == .jsonScored {
@@ -26,7 +28,8 @@ struct ListFormatTests {
         func text(_ format: ListFormat) -> String {
             String(
                 decoding: ListEncoder(format, ids: ids).encode([0, 1], scores: [0.5, 0.25]),
-                as: UTF8.self)
+                as: UTF8.self
+            )
         }
         #expect(text(.json) == #"["50","172"]"#)
         #expect(text(.jsonScored) == #"[["50",0.5],["172",0.25]]"#)
@@ -62,7 +65,8 @@ struct RESPBufferTests {
         buffer.append("SET", "k", "é\r\n")
         #expect(
             String(decoding: buffer.bytes, as: UTF8.self)
-                == "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\né\r\n\r\n")
+                == "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\né\r\n\r\n"
+        )
         #expect(buffer.commands == 1)
         buffer.removeAll()
         #expect(buffer.isEmpty && buffer.bytes.isEmpty)
@@ -87,7 +91,8 @@ struct RedisAddressTests {
     }
 
     @Test(arguments: [
-        "", "localhost:6379", "http://x", "redis://", "redis://h:port", "redis://h:0", "redis://h/x",
+        "", "localhost:6379", "http://x", "redis://", "redis://h:port", "redis://h:0",
+        "redis://h/x",
         "unix://relative", "unix:///s?x=1", "redis://user@h", "redis://h:1:2",
     ])
     func `what is not an address is refused`(_ url: String) {

@@ -5,14 +5,16 @@ import TestSupport
 import Testing
 
 /// The `larder` binary as a user types it.
-struct CommandTests {
+@Suite(.serialized) struct CommandTests {
     private let folder: TemporaryFolder
 
     init() throws { folder = try TemporaryFolder() }
 
     private func pipeline(
-        feed: String, events: String? = nil, predict: String = "{ for: users, k: 5, shard: 7 }",
-        model: String = "{ kind: prod2vec, vector-size: 8, min-count: 1, epochs: 20 }",
+        feed: String,
+        events: String? = nil,
+        predict: String = "{ for: users, k: 5, shard: 7 }",
+        model: String = "{ kind: prod2vec, vector-size: 8, min-count: 1, epochs: 300, sample: 0 }",
         more: String = ""
     ) throws -> String {
         let path = try folder.write(events ?? Checkerboard.csv(), to: "events.csv")
@@ -26,15 +28,20 @@ struct CommandTests {
             model: \(model)
             predict: \(predict)
             publish: { expire: 1h, format: json }
-            """, to: "pipeline.yaml")
+            """,
+            to: "pipeline.yaml"
+        )
     }
 
     private func with(_ body: (Larder) async throws -> Void) async throws {
         try await TestServers.withDatabase { database in
             try await body(
                 Larder(
-                    database: database.target, redis: TestServers.redisURL,
-                    home: folder.path + "/home"))
+                    database: database.target,
+                    redis: TestServers.redisURL,
+                    home: folder.path + "/home"
+                )
+            )
         }
     }
 
@@ -53,14 +60,17 @@ struct CommandTests {
 
             let found = try await larder.run("lookup", feed, "u3", "-k", "1", "--json")
             let answer = try #require(
-                JSONSerialization.jsonObject(with: Data(found.output.utf8)) as? [String: Any])
+                JSONSerialization.jsonObject(with: Data(found.output.utf8)) as? [String: Any]
+            )
             #expect(answer["source"] as? String == "list")
             #expect(answer["release"] as? Int == 1)
             let first = (answer["entries"] as? [[String: Any]])?.first?["id"] as? String
             #expect(first.flatMap { Int($0.dropFirst()) }.map { $0 % 2 } == 1)
 
             let unknown = try await larder.run("lookup", feed, "nobody")
-            #expect(unknown.output.contains("has no list for nobody; the default list of release 1"))
+            #expect(
+                unknown.output.contains("has no list for nobody; the default list of release 1")
+            )
 
             #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
             #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
@@ -89,12 +99,17 @@ struct CommandTests {
             let client = Client(ConnectionSettings(larder.database))
             try await client.execute(
                 "SELECT larder.enqueue('run', jsonb_build_object('pipeline', $1::text))",
-                [Parameter(file)])
+                [Parameter(file)]
+            )
             let worker = try await larder.run("worker", "--drain", "--log-format", "json")
             #expect(worker.status == 0)
             let lines = worker.errors.split(separator: "\n").map { Data($0.utf8) }
-            #expect(try lines.allSatisfy { try JSONSerialization.jsonObject(with: $0) is [String: Any] })
-            #expect(try await larder.run("lookup", feed, "i2", "-k", "1").output.contains("release 1"))
+            #expect(
+                try lines.allSatisfy { try JSONSerialization.jsonObject(with: $0) is [String: Any] }
+            )
+            #expect(
+                try await larder.run("lookup", feed, "i2", "-k", "1").output.contains("release 1")
+            )
         }
     }
 
@@ -104,18 +119,16 @@ struct CommandTests {
             let feed = TestServers.uniqueFeed()
             // Long enough to be caught at it.
             let file = try pipeline(
-                feed: feed, events: Checkerboard.csv(users: 3000, items: 60),
-                model: "{ kind: prod2vec, vector-size: 32, min-count: 1, epochs: 40 }")
+                feed: feed,
+                events: Checkerboard.csv(users: 2000, items: 60),
+                predict: "{ for: users, k: 5, shard: 40 }",
+                model: "{ kind: prod2vec, vector-size: 32, min-count: 1, epochs: 60 }"
+            )
             let client = Client(ConnectionSettings(larder.database))
             let victim = try larder.start("worker", "--slots", "1")
             #expect(try await larder.run("run", file).status == 0)
-            while true {
-                let running = try await client.query(
-                    "SELECT count(*) AS n FROM larder.jobs WHERE kind = $1 AND state = 'running'",
-                    [Parameter(kind)]
-                ) { row throws(PostgresError) in try row.decode("n", Int.self) }
-                if running[0] > 0 { break }
-                try await Task.sleep(for: .milliseconds(2))
+            try await waitUntil("a \(kind) job runs") {
+                try await jobs(client, "kind = '\(kind)' AND state = 'running'") > 0
             }
             victim.kill()
             // What 45 s without heartbeats would do.
@@ -130,16 +143,18 @@ struct CommandTests {
             #expect(try await larder.run("run", file, "--follow").status == 0)
             #expect(try await lists(client, larder, feed) == killed)
             let releases = try await client.query(
-                "SELECT count(*) AS n FROM larder.releases WHERE feed = $1", [Parameter(feed)]
+                "SELECT count(*) AS n FROM larder.releases WHERE feed = $1",
+                [Parameter(feed)]
             ) { row throws(PostgresError) in try row.decode("n", Int.self) }
             #expect(releases == [2])
         }
     }
 
     /// Some lists of the live release, without its number.
-    private func lists(_ client: Client, _ larder: Larder, _ feed: String) async throws -> [String] {
+    private func lists(_ client: Client, _ larder: Larder, _ feed: String) async throws -> [String]
+    {
         var found: [String] = []
-        for user in stride(from: 0, to: 3000, by: 300) {
+        for user in stride(from: 0, to: 2000, by: 400) {
             let text = try await larder.run("lookup", feed, "u\(user)").output
             found.append(text.split(separator: "\n").dropFirst().joined(separator: "\n"))
         }
@@ -150,15 +165,21 @@ struct CommandTests {
         try await with { larder in
             let feed = TestServers.uniqueFeed()
             let file = try pipeline(
-                feed: feed, model: "{ kind: prod2vec, vector-size: 256, min-count: 1, epochs: 10000 }")
+                feed: feed,
+                events: Checkerboard.csv(users: 1000),
+                model:
+                    "{ kind: prod2vec, vector-size: 256, min-count: 1, epochs: 10000, sample: 0 }"
+            )
             let client = Client(ConnectionSettings(larder.database))
             let worker = try larder.start("worker", "--slots", "1")
             #expect(try await larder.run("run", file).status == 0)
-            while try await jobs(client, "kind = 'train' AND state = 'running'") == 0 {
-                try await Task.sleep(for: .milliseconds(10))
+            try await waitUntil("the training runs") {
+                try await jobs(client, "kind = 'train' AND state = 'running'") > 0
             }
-            #expect(worker.terminate() == 0)
-            #expect(try await jobs(client, "kind = 'train' AND state = 'ready' AND attempt = 0") == 1)
+            #expect(await worker.terminate() == 0)
+            #expect(
+                try await jobs(client, "kind = 'train' AND state = 'ready' AND attempt = 0") == 1
+            )
             #expect(try await larder.run("runs", "cancel", "1").status == 0)
             #expect(try await larder.run("runs").output.contains("cancelled"))
         }
@@ -179,7 +200,8 @@ struct CommandTests {
         ("user,item,time\na,x,1\na,y,2\n", "none of the 2 items occurs at least 50 times"),
     ])
     func `bad events fail the run, say why, and publish nothing`(
-        _ events: String, _ words: String
+        _ events: String,
+        _ words: String
     ) async throws {
         try await with { larder in
             let feed = TestServers.uniqueFeed()
@@ -189,15 +211,22 @@ struct CommandTests {
                 words.contains("50 times")
                 ? "{ kind: prod2vec, min-count: 50 }" : "{ kind: popularity }"
             let run = try await larder.run(
-                "run", pipeline(feed: feed, events: events, model: model), "--follow")
+                "run",
+                pipeline(feed: feed, events: events, model: model),
+                "--follow"
+            )
             #expect(run.status == 1)
             #expect(run.output.contains(words), "\(run)")
             #expect(run.output.contains("run 1 failed"))
-            #expect(try await larder.run("lookup", feed, "a").errors.contains("has no live release"))
+            #expect(
+                try await larder.run("lookup", feed, "a").errors.contains("has no live release")
+            )
         }
     }
 
-    @Test func `one user with two events, and a k beyond the catalogue, still make a feed`() async throws {
+    @Test func `one user with two events, and a k beyond the catalogue, still make a feed`()
+        async throws
+    {
         try await with { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try larder.start("worker")
@@ -205,9 +234,13 @@ struct CommandTests {
             let run = try await larder.run(
                 "run",
                 pipeline(
-                    feed: feed, events: "user,item,time\na,x,1\na,y,2\n",
+                    feed: feed,
+                    events: "user,item,time\na,x,1\na,y,2\n",
                     predict: "{ for: users, k: 500, exclude: nothing }",
-                    model: "{ kind: popularity }"), "--follow")
+                    model: "{ kind: popularity }"
+                ),
+                "--follow"
+            )
             #expect(run.status == 0, "\(run)")
             #expect(try await larder.run("lookup", feed, "a").output.contains("1. x\n2. y"))
         }
@@ -221,8 +254,8 @@ struct CommandTests {
             try FileManager.default.removeItem(atPath: folder.path + "/events.csv")
             #expect(try await larder.run("run", file).status == 0)
             let client = Client(ConnectionSettings(larder.database))
-            while try await jobs(client, "last_error LIKE '%events.csv: No such file%'") == 0 {
-                try await Task.sleep(for: .milliseconds(10))
+            try await waitUntil("the file is missed") {
+                try await jobs(client, "last_error LIKE '%events.csv: No such file%'") > 0
             }
         }
     }
@@ -247,24 +280,38 @@ struct CommandTests {
             let file = try await larder.run("run", "/nowhere.yaml")
             #expect(file.status == 64)
             #expect(file.errors == "error: /nowhere.yaml: there is no such file\n")
-            #expect(try await larder.run("runs", "show", "999").errors.contains("there is no run 999"))
+            #expect(
+                try await larder.run("runs", "show", "999").errors.contains("there is no run 999")
+            )
             #expect(try await larder.run("lookup", "no-such-feed", "x").status == 64)
             #expect(try await larder.run("worker", "--slots", "0").status == 64)
-            #expect(try await larder.run("--help").output.contains("larder run pipeline.yaml --follow"))
-            #expect(try await larder.run("--generate-completion-script", "bash").output.contains("larder"))
+            #expect(
+                try await larder.run("--help").output.contains("larder run pipeline.yaml --follow")
+            )
+            #expect(
+                try await larder.run("--generate-completion-script", "bash").output.contains(
+                    "larder"
+                )
+            )
         }
     }
 
     @Test func `servers that are not there are told, with exit code 69`() async throws {
         let redis = try TestServers.redisURL
         let noPostgres = Larder(
-            database: "host=127.0.0.1 port=1 user=x", redis: redis, home: folder.path + "/h")
+            database: "host=127.0.0.1 port=1 user=x",
+            redis: redis,
+            home: folder.path + "/h"
+        )
         let first = try await noPostgres.run("runs")
         #expect(first.status == 69)
         #expect(first.errors.contains("Postgres cannot be reached"))
         try await TestServers.withDatabase { database in
             let noRedis = Larder(
-                database: database.target, redis: "redis://127.0.0.1:1", home: folder.path + "/h")
+                database: database.target,
+                redis: "redis://127.0.0.1:1",
+                home: folder.path + "/h"
+            )
             let second = try await noRedis.run("lookup", "f", "x")
             #expect(second.status == 69)
             #expect(second.errors.contains("Redis cannot be reached: 127.0.0.1:1"))
@@ -281,7 +328,10 @@ struct CommandTests {
         let server = try await OwnRedis(arguments: ["--maxmemory-policy", "noeviction"])
         try await TestServers.withDatabase { database in
             let larder = Larder(
-                database: database.target, redis: server.url, home: folder.path + "/home")
+                database: database.target,
+                redis: server.url,
+                home: folder.path + "/home"
+            )
             let feed = TestServers.uniqueFeed()
             let worker = try larder.start("worker")
             defer { worker.kill() }
@@ -289,13 +339,15 @@ struct CommandTests {
             try await server.command("CONFIG", "SET", "maxmemory", "1mb")
             #expect(try await larder.run("run", pipeline(feed: feed)).status == 0)
             let client = Client(ConnectionSettings(database.target))
-            while try await jobs(client, "last_error LIKE '%out of memory%'") == 0 {
-                try await Task.sleep(for: .milliseconds(10))
+            try await waitUntil("Redis is full") {
+                try await jobs(client, "last_error LIKE '%out of memory%'") > 0
             }
             #expect(try await larder.run("lookup", feed, "u1").output.contains("release 1"))
             // With room again, the retries bring the release out.
             try await server.command("CONFIG", "SET", "maxmemory", "0")
-            try await client.execute("UPDATE larder.jobs SET run_at = clock_timestamp() WHERE state = 'scheduled'")
+            try await client.execute(
+                "UPDATE larder.jobs SET run_at = clock_timestamp() WHERE state = 'scheduled'"
+            )
             try await larder.waitForRun(2)
             #expect(try await larder.run("lookup", feed, "u1").output.contains("release 2"))
         }

@@ -19,40 +19,72 @@ struct FeedCacheTests {
         FeedCache.List(
             id: ArraySlice(id.utf8),
             bytes: ListEncoder(.json, ids: items).encode(
-                items.indices.map { Int32($0) }, scores: items.map { _ in 0 }))
+                items.indices.map { Int32($0) },
+                scores: items.map { _ in 0 }
+            )
+        )
     }
 
     /// A release whose every list names the release itself.
-    private func write(_ release: Int, ids: [String], expire: Duration = .seconds(60)) async throws {
+    private func write(_ release: Int, ids: [String], expire: Duration = .seconds(60)) async throws
+    {
         _ = try await cache.write(
-            ids.map { list($0, ["r\(release)", $0]) }, release: release, expire: expire)
+            ids.map { list($0, ["r\(release)", $0]) },
+            release: release,
+            expire: expire
+        )
         try await cache.writeHead(
             list("", ["r\(release)", "default"]).bytes,
             FeedCache.Meta(
-                format: .json, k: 2, count: ids.count, dataset: "d", model: "m", created: "now"),
-            release: release, expire: expire)
+                format: .json,
+                k: 2,
+                count: ids.count,
+                dataset: "d",
+                model: "m",
+                created: "now"
+            ),
+            release: release,
+            expire: expire
+        )
     }
 
     @Test func `lists of many windows arrive, each with its expiry`() async throws {
         let ids = (0..<20_000).map { "user \($0)" }
         let sent = try await cache.write(
-            ids.map { list($0, ["a", $0]) }, release: 1, expire: .seconds(100))
+            ids.map { list($0, ["a", $0]) },
+            release: 1,
+            expire: .seconds(100)
+        )
         #expect(sent > 20_000 * 60)
         for id in [ids[0], ids[9_999], ids[19_999]] {
-            #expect(try await client.command("GET", "rec:\(feed):1:\(id)").text == "[\"a\",\"\(id)\"]")
-            guard case .integer(let ttl) = try await client.command("TTL", "rec:\(feed):1:\(id)") else {
+            #expect(
+                try await client.command("GET", "rec:\(feed):1:\(id)").text == "[\"a\",\"\(id)\"]"
+            )
+            guard case .integer(let ttl) = try await client.command("TTL", "rec:\(feed):1:\(id)")
+            else {
                 Issue.record("no expiry")
                 return
             }
             #expect((90...100).contains(ttl))
         }
         try await cache.verify(
-            [.init(id: Array(ids[7].utf8), fingerprint: Fingerprint(list("", ["a", ids[7]]).bytes))],
-            release: 1, format: .json, k: 2)
+            [
+                .init(
+                    id: Array(ids[7].utf8),
+                    fingerprint: Fingerprint(list("", ["a", ids[7]]).bytes)
+                )
+            ],
+            release: 1,
+            format: .json,
+            k: 2
+        )
     }
 
     @Test func `ids of every kind can be looked up`() async throws {
-        let ids = ["with space", "quo\"te", "co:lon", "{brace}", "new\nline\r\n", "🍲", "_default", "_meta", String(repeating: "k", count: 4096)]
+        let ids = [
+            "with space", "quo\"te", "co:lon", "{brace}", "new\nline\r\n", "🍲", "_default", "_meta",
+            String(repeating: "k", count: 4096),
+        ]
         try await write(1, ids: ids)
         try await cache.flip(from: nil, to: 1, token: 1)
         for id in ids {
@@ -69,7 +101,9 @@ struct FeedCacheTests {
         #expect(try await cache.lookup("x") == nil)
     }
 
-    @Test func `the pointer moves from where it was expected, and running it again is harmless`() async throws {
+    @Test func `the pointer moves from where it was expected, and running it again is harmless`()
+        async throws
+    {
         try await cache.flip(from: nil, to: 1, token: 10)
         try await cache.flip(from: nil, to: 1, token: 10)
         try await cache.flip(from: 1, to: 2, token: 11)
@@ -82,7 +116,9 @@ struct FeedCacheTests {
         #expect(try await cache.live() == 2)
     }
 
-    @Test func `a publisher with an older token is refused, even where the pointer fits`() async throws {
+    @Test func `a publisher with an older token is refused, even where the pointer fits`()
+        async throws
+    {
         try await cache.flip(from: nil, to: 1, token: 10)
         try await cache.flip(from: 1, to: 2, token: 20)
         // An operator rolls back; the paused publisher of 2 wakes up and tries again.
@@ -95,7 +131,9 @@ struct FeedCacheTests {
         try await write(1, ids: ["a", "b"])
         let samples = ["a", "b"].map {
             FeedCache.Sample(
-                id: Array($0.utf8), fingerprint: Fingerprint(list("", ["r1", $0]).bytes))
+                id: Array($0.utf8),
+                fingerprint: Fingerprint(list("", ["r1", $0]).bytes)
+            )
         }
         try await cache.verify(samples, release: 1, format: .json, k: 2)
         try await client.command("SET", "rec:\(feed):1:b", "[\"r1\",\"x\"]")
@@ -147,12 +185,16 @@ struct FeedCacheTests {
         try await cache.removeHead(release: 1)
         #expect(try await !cache.has(1))
         #expect(try await cache.has(2))
-        #expect(try await client.command("EXISTS", "rec:\(feed):1:a", "rec:\(feed):2:a") == .integer(1))
+        #expect(
+            try await client.command("EXISTS", "rec:\(feed):1:a", "rec:\(feed):2:a") == .integer(1)
+        )
     }
 
     @Test func `nobody listening is told with the address`() async throws {
         let nowhere = RedisClient(
-            try #require(RedisAddress("redis://:s3cret@127.0.0.1:1")), timeout: .seconds(2))
+            try #require(RedisAddress("redis://:s3cret@127.0.0.1:1")),
+            timeout: .seconds(2)
+        )
         let error = await #expect(throws: CacheError.self) { try await nowhere.command("PING") }
         #expect(error?.description.contains("127.0.0.1:1") == true)
         #expect(error?.description.contains("s3cret") == false)
@@ -167,7 +209,9 @@ struct FeedCacheTests {
     }
 
     @Test func `out of memory in the middle of a window is an error with the cure`() async throws {
-        let server = try await OwnRedis(arguments: ["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"])
+        let server = try await OwnRedis(arguments: [
+            "--maxmemory", "3mb", "--maxmemory-policy", "noeviction",
+        ])
         let cache = FeedCache("f", on: RedisClient(server.address))
         let error = await #expect(throws: CacheError.self) {
             _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(60))
@@ -178,7 +222,9 @@ struct FeedCacheTests {
         #expect(try await cache.live() == nil)
     }
 
-    @Test func `a Redis that dies in the middle is an error, and the next try connects again`() async throws {
+    @Test func `a Redis that dies in the middle is an error, and the next try connects again`()
+        async throws
+    {
         let server = try await OwnRedis()
         let client = RedisClient(server.address)
         let cache = FeedCache("f", on: client)

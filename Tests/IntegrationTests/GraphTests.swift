@@ -25,7 +25,10 @@ struct GraphTests {
 
         func finish(_ job: Job, fanOut: FanOut? = nil) async throws {
             let outcome = try await queue.finish(
-                job, .succeeded(JobResult(fanOut: fanOut)), by: session)
+                job,
+                .succeeded(JobResult(fanOut: fanOut)),
+                by: session
+            )
             #expect(outcome == "succeeded")
         }
 
@@ -49,7 +52,8 @@ struct GraphTests {
 
     private static let diamond = [
         NewJob(name: "a", kind: "k"), NewJob(name: "b", kind: "k", after: ["a"]),
-        NewJob(name: "c", kind: "k", after: ["a"]), NewJob(name: "d", kind: "k", after: ["b", "c"]),
+        NewJob(name: "c", kind: "k", after: ["a"]),
+        NewJob(name: "d", kind: "k", after: ["b", "c"]),
     ]
 
     @Test func `a job starts when all it waits for have succeeded`() async throws {
@@ -70,7 +74,11 @@ struct GraphTests {
             let run = try await hand.start(Self.diamond)
             let a = try #require(try await hand.claim().first)
             _ = try await hand.queue.finish(a, .failed("bad data", retry: false), by: hand.session)
-            #expect(try await hand.states(run) == ["a": "failed", "b": "cancelled", "c": "cancelled", "d": "cancelled"])
+            #expect(
+                try await hand.states(run) == [
+                    "a": "failed", "b": "cancelled", "c": "cancelled", "d": "cancelled",
+                ]
+            )
             #expect(try await hand.runState(run) == "failed")
             let errors = try await Runs(hand.queue.client).jobs(run: run).map(\.error)
             #expect(errors.contains("bad data"))
@@ -84,7 +92,10 @@ struct GraphTests {
     ]
 
     private func shards(_ count: Int) -> FanOut {
-        FanOut((1...count).map { NewJob(name: "part \($0)", kind: "k", maxAttempts: 1) }, join: "join")
+        FanOut(
+            (1...count).map { NewJob(name: "part \($0)", kind: "k", maxAttempts: 1) },
+            join: "join"
+        )
     }
 
     @Test(arguments: [1, 7, 500])
@@ -130,7 +141,10 @@ struct GraphTests {
                        (SELECT max(attempt) FROM larder.jobs WHERE name = 'join') AS attempts
                 """
             ) { row throws(PostgresError) in
-                [try row.decode("closed", Int.self), try row.decode("deltas", Int.self), try row.decode("attempts", Int.self)]
+                [
+                    try row.decode("closed", Int.self), try row.decode("deltas", Int.self),
+                    try row.decode("attempts", Int.self),
+                ]
             }
             #expect(counts == [[1, 0, 1]])
         }
@@ -147,7 +161,8 @@ struct GraphTests {
                     [
                         Parameter(hand.session.id), .array([part.id]), .array([part.lease]),
                         .array(["succeeded"]), .array([String?.none]), .array(["{}"]),
-                    ])
+                    ]
+                )
             }
             #expect(try await hand.claim().isEmpty)
             try await hand.queue.closeGroups()
@@ -175,7 +190,10 @@ struct GraphTests {
             let split = try #require(try await hand.claim().first)
             try await hand.finish(split, fanOut: shards(2))
             let again = try await hand.queue.finish(
-                split, .succeeded(JobResult(fanOut: shards(2))), by: hand.session)
+                split,
+                .succeeded(JobResult(fanOut: shards(2))),
+                by: hand.session
+            )
             #expect(again == nil)
             #expect(try await hand.states(run).count == 4)
         }
@@ -184,7 +202,9 @@ struct GraphTests {
     @Test func `a feed has one run at a time`() async throws {
         try await withHand { hand in
             let run = try await hand.start(Self.diamond)
-            let error = await #expect(throws: JobsError.self) { _ = try await hand.start(Self.diamond) }
+            let error = await #expect(throws: JobsError.self) {
+                _ = try await hand.start(Self.diamond)
+            }
             #expect(error?.description.contains("by run \(run)") == true)
             _ = try await hand.start(Self.diamond, feed: "other")
             #expect(try await Runs(hand.queue.client).cancel(run) == 4)
@@ -199,7 +219,11 @@ struct GraphTests {
                 for _ in 0..<8 {
                     group.addTask {
                         let run = try? await Graph.start(
-                            feed: "f", pipeline: "{}", jobs: Self.diamond, on: Client(settings))
+                            feed: "f",
+                            pipeline: "{}",
+                            jobs: Self.diamond,
+                            on: Client(settings)
+                        )
                         return run == nil ? 0 : 1
                     }
                 }
@@ -243,7 +267,8 @@ struct MigratorTests {
             #expect(missing?.description.contains("larder migrate") == true)
             _ = try await migrator.migrate()
             try await Client(settings).execute(
-                "INSERT INTO larder.migrations (number, name) VALUES (999, 'future')")
+                "INSERT INTO larder.migrations (number, name) VALUES (999, 'future')"
+            )
             for action in [migrator.check, { _ = try await migrator.migrate() }] {
                 let error = await #expect(throws: (any Error).self) { try await action() }
                 #expect("\(error ?? JobsError.sessionLost)".contains("schema 999"))
@@ -253,14 +278,23 @@ struct MigratorTests {
 }
 
 struct ReleasesTests {
-    @Test func `a run has one release however often it asks, and numbers are never reused`() async throws {
+    @Test func `a run has one release however often it asks, and numbers are never reused`()
+        async throws
+    {
         try await TestServers.withDatabase { settings in
             let client = Client(settings)
             try await client.execute("INSERT INTO larder.feeds (name) VALUES ('f')")
             let releases = Releases(client)
             func reserve(_ run: Int) async throws -> Int {
                 try await releases.reserve(
-                    feed: "f", run: run, listsFor: "users", format: "json", k: 10, dataset: "d", model: "m")
+                    feed: "f",
+                    run: run,
+                    listsFor: "users",
+                    format: "json",
+                    k: 10,
+                    dataset: "d",
+                    model: "m"
+                )
             }
             #expect(try await reserve(1) == 1)
             #expect(try await reserve(1) == 1)

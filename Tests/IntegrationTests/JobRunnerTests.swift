@@ -18,7 +18,9 @@ struct JobRunnerTests {
     }
 
     private func runner(
-        _ database: ConnectionSettings, exitsWhenEmpty: Bool = true, slots: Int = 2,
+        _ database: ConnectionSettings,
+        exitsWhenEmpty: Bool = true,
+        slots: Int = 2,
         grace: Duration = .seconds(10),
         _ body: @escaping @Sendable (Job, JobContext) async throws -> JobResult
     ) -> JobRunner {
@@ -49,7 +51,8 @@ struct JobRunnerTests {
         }
     }
 
-    @Test func `an error is tried again, a fatal one is not, and both texts are kept`() async throws {
+    @Test func `an error is tried again, a fatal one is not, and both texts are kept`() async throws
+    {
         try await TestServers.withDatabase { database in
             struct Hiccup: Error, CustomStringConvertible { let description = "hiccup" }
             let queue = Queue(Client(database))
@@ -83,12 +86,16 @@ struct JobRunnerTests {
         }
     }
 
-    @Test func `a drain gives back what does not finish in time, with the attempt refunded`() async throws {
+    @Test func `a drain gives back what does not finish in time, with the attempt refunded`()
+        async throws
+    {
         try await TestServers.withDatabase { database in
             let queue = Queue(Client(database))
             let id = try await queue.enqueue("long")
             let (started, signal) = AsyncStream<Void>.makeStream()
-            let runner = runner(database, exitsWhenEmpty: false, grace: .milliseconds(100)) { _, context in
+            let runner = runner(database, exitsWhenEmpty: false, grace: .milliseconds(100)) {
+                _,
+                context in
                 signal.yield()
                 while true {
                     try context.checkStop()
@@ -123,7 +130,11 @@ struct JobRunnerTests {
         try await TestServers.withDatabase { database in
             let queue = Queue(Client(database))
             let run = try await Graph.start(
-                feed: "f", pipeline: "{}", jobs: [NewJob(name: "a", kind: "x")], on: queue.client)
+                feed: "f",
+                pipeline: "{}",
+                jobs: [NewJob(name: "a", kind: "x")],
+                on: queue.client
+            )
             let (reported, signal) = AsyncStream<Void>.makeStream()
             let runner = runner(database) { _, context in
                 context.progress(0.5, "half")
@@ -170,7 +181,9 @@ struct JobRunnerTests {
                     """
                     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE datname = $1 AND random() < 0.3
-                    """, [Parameter(name)])
+                    """,
+                    [Parameter(name)]
+                )
                 try await Task.sleep(for: .milliseconds(100))
                 let finished = (try? await watcher.jobs(state: "succeeded", limit: 1000).count) ?? 0
                 if finished == 100 { break }

@@ -32,7 +32,9 @@ struct PostgresClientTests {
 
     @Test func `a wrong type or column is told, not guessed`() async throws {
         let client = Client(ConnectionSettings(try TestServers.postgres + " dbname=postgres"))
-        for (sql, column) in [("SELECT 'x' AS n", "n"), ("SELECT 1 AS m", "n"), ("SELECT NULL AS n", "n")] {
+        for (sql, column) in [
+            ("SELECT 'x' AS n", "n"), ("SELECT 1 AS m", "n"), ("SELECT NULL AS n", "n"),
+        ] {
             let error = await #expect(throws: PostgresError.self) {
                 _ = try await client.query(sql) { row throws(PostgresError) in
                     try row.decode(column, Int.self)
@@ -103,15 +105,21 @@ struct PostgresClientTests {
         let client = Client(settings)
         let victim = try await one(client, "SELECT pg_backend_pid() AS n")
         try await Client(settings).execute(
-            "SELECT pg_terminate_backend($1::int)", [Parameter(victim)])
-        let error = await #expect(throws: PostgresError.self) { try await client.execute("SELECT 1") }
+            "SELECT pg_terminate_backend($1::int)",
+            [Parameter(victim)]
+        )
+        let error = await #expect(throws: PostgresError.self) {
+            try await client.execute("SELECT 1")
+        }
         #expect(error?.kind == .connection)
         #expect(try await one(client, "SELECT 1 AS n") == 1)
     }
 
     @Test func `nobody listening is told with the address and without the password`() async throws {
         let client = Client(ConnectionSettings("postgres://me:s3cret@127.0.0.1:1/db"))
-        let error = await #expect(throws: PostgresError.self) { try await client.execute("SELECT 1") }
+        let error = await #expect(throws: PostgresError.self) {
+            try await client.execute("SELECT 1")
+        }
         #expect(error?.kind == .connection)
         #expect(error?.message.contains("127.0.0.1") == true)
         #expect(error?.description.contains("s3cret") == false)
@@ -128,6 +136,8 @@ struct PostgresClientTests {
     }
 
     private func one(_ client: Client, _ sql: String) async throws -> Int {
-        try await client.query(sql) { row throws(PostgresError) in try row.decode("n", Int.self) }[0]
+        try await client.query(sql) { row throws(PostgresError) in try row.decode("n", Int.self) }[
+            0
+        ]
     }
 }

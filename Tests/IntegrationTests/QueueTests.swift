@@ -30,7 +30,8 @@ struct QueueTests {
     private func expire(_ session: Session, _ queue: Queue) async throws {
         try await queue.client.execute(
             "UPDATE larder.sessions SET expires_at = clock_timestamp() - interval '1 s' WHERE id = $1::uuid",
-            [Parameter(session.id)])
+            [Parameter(session.id)]
+        )
     }
 
     // MARK: claiming and finishing
@@ -110,13 +111,19 @@ struct QueueTests {
             let id = try await queue.enqueue("x", maxAttempts: 2)
             let session = try await session(queue)
             let first = try #require(try await claim(queue, session).first)
-            #expect(try await queue.finish(first, .failed("no luck", retry: true), by: session) == "retry")
+            #expect(
+                try await queue.finish(first, .failed("no luck", retry: true), by: session)
+                    == "retry"
+            )
             #expect(try await state(queue, id) == "scheduled")
             try await queue.client.execute("UPDATE larder.jobs SET run_at = clock_timestamp()")
             #expect(try await queue.promote() == 1)
             let second = try #require(try await claim(queue, session).first)
             #expect(second.attempt == 2)
-            #expect(try await queue.finish(second, .failed("again", retry: true), by: session) == "failed")
+            #expect(
+                try await queue.finish(second, .failed("again", retry: true), by: session)
+                    == "failed"
+            )
             #expect(try await Runs(queue.client).jobs(id: id).first?.error == "again")
         }
     }
@@ -142,7 +149,9 @@ struct QueueTests {
             let id = try await queue.enqueue("x")
             let session = try await session(queue)
             let job = try #require(try await claim(queue, session).first)
-            #expect(try await queue.finish(job, .failed("bad", retry: false), by: session) == "failed")
+            #expect(
+                try await queue.finish(job, .failed("bad", retry: false), by: session) == "failed"
+            )
             #expect(try await state(queue, id) == "failed")
         }
     }
@@ -169,7 +178,11 @@ struct QueueTests {
             let session = try await session(queue)
             _ = try await claim(queue, session)
             let verdicts = try await queue.heartbeat(
-                session, leases: [], ttl: .seconds(45), grace: .zero)
+                session,
+                leases: [],
+                ttl: .seconds(45),
+                grace: .zero
+            )
             #expect(verdicts == [.requeued(job: id)])
             #expect(try await claim(queue, session).first?.attempt == 1)
         }
@@ -183,11 +196,22 @@ struct QueueTests {
             let jobs = try await claim(queue, session, 2)
             _ = try await queue.cancel([jobs[0].id])
             let verdicts = try await queue.heartbeat(
-                session, leases: jobs.map(\.lease) + [999_999], ttl: .seconds(45), grace: .zero)
-            #expect(Set(verdicts.map { "\($0)" }) == Set([
-                "\(Queue.Verdict.cancelled(lease: jobs[0].lease))", "\(Queue.Verdict.revoked(lease: 999_999))",
-            ]))
-            #expect(try await queue.finish(jobs[0], .failed("stopped", retry: true), by: session) == "cancelled")
+                session,
+                leases: jobs.map(\.lease) + [999_999],
+                ttl: .seconds(45),
+                grace: .zero
+            )
+            #expect(
+                Set(verdicts.map { "\($0)" })
+                    == Set([
+                        "\(Queue.Verdict.cancelled(lease: jobs[0].lease))",
+                        "\(Queue.Verdict.revoked(lease: 999_999))",
+                    ])
+            )
+            #expect(
+                try await queue.finish(jobs[0], .failed("stopped", retry: true), by: session)
+                    == "cancelled"
+            )
         }
     }
 
@@ -237,7 +261,8 @@ struct QueueTests {
         }
     }
 
-    @Test func `a name is alive once, through running and retry, and free afterwards`() async throws {
+    @Test func `a name is alive once, through running and retry, and free afterwards`() async throws
+    {
         try await withQueue { queue in
             let id = try await queue.enqueue("x", dedupKey: "k")
             #expect(try await queue.enqueue("x", dedupKey: "k") == id)

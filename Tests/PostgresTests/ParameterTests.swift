@@ -18,10 +18,12 @@ struct ParameterTests {
 }
 
 struct CopyTextTests {
-    @Test(arguments: [
-        ["plain", "two words"], ["tab\there", "line\nbreak", "back\\slash", "return\r"],
-        [nil, "", "\\N", "emoji 🍲"], [nil],
-    ] as [[String?]])
+    @Test(
+        arguments: [
+            ["plain", "two words"], ["tab\there", "line\nbreak", "back\\slash", "return\r"],
+            [nil, "", "\\N", "emoji 🍲"], [nil],
+        ] as [[String?]]
+    )
     func `a row comes back as it was`(_ row: [String?]) {
         var line: [UInt8] = []
         CopyText.encode(row, into: &line)
@@ -34,11 +36,15 @@ struct CopyTextTests {
 struct PostgresErrorTests {
     @Test func `the text has the state, the server's words and the hint`() {
         let error = PostgresError(
-            .statement, sqlState: "42P01", message: "relation \"x\" does not exist",
-            hint: "look again")
+            .statement,
+            sqlState: "42P01",
+            message: "relation \"x\" does not exist",
+            hint: "look again"
+        )
         #expect(
             error.description
-                == "Postgres refused a statement (42P01): relation \"x\" does not exist\nhint: look again")
+                == "Postgres refused a statement (42P01): relation \"x\" does not exist\nhint: look again"
+        )
         #expect(!error.endsConnection && !error.isRetryable)
         #expect(PostgresError(.statement, sqlState: "40P01", message: "").isRetryable)
         #expect(PostgresError(.timeout, message: "").endsConnection)

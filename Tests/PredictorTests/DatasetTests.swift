@@ -10,24 +10,34 @@ struct DatasetTests {
     init() throws { folder = try TemporaryFolder() }
 
     private func build(
-        _ text: String, session: String? = nil, time: String? = "time",
-        split: Split = .leaveLastOne, badRows: Double = 0.01
+        _ text: String,
+        session: String? = nil,
+        time: String? = "time",
+        split: Split = .leaveLastOne,
+        badRows: Double = 0.01
     ) throws -> (Dataset, ReadReport) {
         let path = try folder.write(text, to: "events.csv")
         return try DatasetBuilder.build(
             DatasetSettings(
                 source: .init(path: path, format: "csv"),
                 columns: .init(user: "user", item: "item", time: time, session: session),
-                items: nil, badRows: badRows, split: split))
+                items: nil,
+                badRows: badRows,
+                split: split
+            )
+        )
     }
 
     private func items(_ dataset: Dataset, _ events: Range<Int>) -> [String] {
         events.map { dataset.items[Int(dataset.eventItems[$0])] }
     }
 
-    @Test func `each user's events are in the order of time, ties as they stand in the file`() throws {
+    @Test func `each user's events are in the order of time, ties as they stand in the file`()
+        throws
+    {
         let (dataset, report) = try build(
-            "user,item,time\nb,x,30\na,y,20\nb,z,10\na,x,20\nb,w,30\n")
+            "user,item,time\nb,x,30\na,y,20\nb,z,10\na,x,20\nb,w,30\n"
+        )
         #expect(report.rows == 5 && report.badRows == 0)
         let b = try #require(dataset.users.index(of: "b"))
         let a = try #require(dataset.users.index(of: "a"))
@@ -36,7 +46,9 @@ struct DatasetTests {
         #expect(dataset.items[0] == "x")
     }
 
-    @Test func `a session belongs to its user, and a user's sessions are in the order of time`() throws {
+    @Test func `a session belongs to its user, and a user's sessions are in the order of time`()
+        throws
+    {
         let (dataset, _) = try build(
             """
             user,item,time,s
@@ -45,7 +57,9 @@ struct DatasetTests {
             b,other,20,1
             a,early2,60,1
 
-            """, session: "s")
+            """,
+            session: "s"
+        )
         #expect(dataset.sequenceCount == 3)
         let a = try #require(dataset.users.index(of: "a"))
         #expect(items(dataset, dataset.events(ofUser: a)) == ["early", "early2", "late"])
@@ -54,7 +68,9 @@ struct DatasetTests {
     @Test func `rows that cannot be used are counted and the first ten told by line`() throws {
         let good = (0..<100).map { "u,i\($0),\($0)" }.joined(separator: "\n")
         let (dataset, report) = try build(
-            "user,item,time\n\(good)\nu,i\nu,,5\n,i,5\nu,i,-5\nu,i,soon\nu,i,5,6\n", badRows: 0.1)
+            "user,item,time\n\(good)\nu,i\nu,,5\n,i,5\nu,i,-5\nu,i,soon\nu,i,5,6\n",
+            badRows: 0.1
+        )
         #expect(dataset.eventItems.count == 100)
         #expect(report.rows == 106 && report.badRows == 6)
         #expect(
@@ -63,18 +79,24 @@ struct DatasetTests {
                 "line 104: empty user id", "line 105: negative timestamp",
                 "line 106: timestamp is neither seconds nor ISO 8601",
                 "line 107: 4 fields where the header has 3",
-            ])
+            ]
+        )
     }
 
     @Test func `invalid UTF-8 is a bad row, not a crash`() throws {
         let path = try folder.write(
             Array("user,item\n".utf8) + Array("a,b\n".utf8) + [0x61, 0x2c, 0xff, 0xfe, 0x0a],
-            to: "bad.csv")
+            to: "bad.csv"
+        )
         let (dataset, report) = try DatasetBuilder.build(
             DatasetSettings(
                 source: .init(path: path, format: "csv"),
-                columns: .init(user: "user", item: "item", time: nil, session: nil), items: nil,
-                badRows: 0.5, split: .leaveLastOne))
+                columns: .init(user: "user", item: "item", time: nil, session: nil),
+                items: nil,
+                badRows: 0.5,
+                split: .leaveLastOne
+            )
+        )
         #expect(dataset.eventItems.count == 1)
         #expect(report.examples == ["line 3: an id is not valid UTF-8"])
     }
@@ -101,8 +123,13 @@ struct DatasetTests {
     }
 
     @Test func `ids of every kind come back out`() throws {
-        let ids = ["with space", "quo\"te", "co:lon", "{x}", "new\nline", "🍲", String(repeating: "k", count: 4096)]
-        let rows = ids.map { "\"\($0.replacing("\"", with: "\"\""))\",\"\($0.replacing("\"", with: "\"\""))\",1" }
+        let ids = [
+            "with space", "quo\"te", "co:lon", "{x}", "new\nline", "🍲",
+            String(repeating: "k", count: 4096),
+        ]
+        let rows = ids.map {
+            "\"\($0.replacing("\"", with: "\"\""))\",\"\($0.replacing("\"", with: "\"\""))\",1"
+        }
         let (dataset, _) = try build("user,item,time\n" + rows.joined(separator: "\n"))
         #expect(Set((0..<dataset.users.count).map { dataset.users[$0] }) == Set(ids))
         #expect(Set((0..<dataset.items.count).map { dataset.items[$0] }) == Set(ids))
@@ -110,7 +137,9 @@ struct DatasetTests {
 
     @Test func `leave-last-one keeps back the last event of users who have two`() throws {
         let (dataset, _) = try build("user,item,time\na,x,1\na,y,2\nb,x,1\n")
-        let test = dataset.eventParts.indices.filter { dataset.eventParts[$0] == Part.test.rawValue }
+        let test = dataset.eventParts.indices.filter {
+            dataset.eventParts[$0] == Part.test.rawValue
+        }
         #expect(test.map { dataset.items[Int(dataset.eventItems[$0])] } == ["y"])
     }
 
@@ -134,7 +163,9 @@ struct DatasetTests {
             parts[own.first ?? 9, default: 0] += 1
         }
         #expect(parts == [0: 70, 1: 20, 2: 10])
-        #expect(try build("user,item,time\n" + rows, split: split).0.eventParts == dataset.eventParts)
+        #expect(
+            try build("user,item,time\n" + rows, split: split).0.eventParts == dataset.eventParts
+        )
     }
 
     @Test func `a dataset on disk is the dataset that was written`() throws {
@@ -158,7 +189,10 @@ struct DatasetTests {
                 source: .init(path: events, format: "csv"),
                 columns: .init(user: "user", item: "item", time: "time", session: nil),
                 items: .init(table: .init(path: table, format: "tsv"), item: "id", title: "name"),
-                badRows: 0, split: .leaveLastOne))
+                badRows: 0,
+                split: .leaveLastOne
+            )
+        )
         let two = try #require(dataset.items.index(of: "2"))
         let one = try #require(dataset.items.index(of: "1"))
         #expect(dataset.title(two) == "Two: the \"sequel\"")

@@ -28,7 +28,15 @@ struct KernelTests {
         var plainError = error
         let targets: [UInt32] = [3, 7, 7, 0, 19]
         unsafe larder_negative_sampling(
-            hidden, &error, &outputs, targets, targets.count, size, 0.05, sigmoid)
+            hidden,
+            &error,
+            &outputs,
+            targets,
+            targets.count,
+            size,
+            0.05,
+            sigmoid
+        )
 
         for (place, target) in targets.enumerated() {
             let row = Int(target) * size

@@ -6,7 +6,10 @@ import Testing
 struct TopKTests {
     /// The plain twin: every score, sorted by score and then by row.
     private func reference(
-        _ queries: Matrix, _ items: Matrix, k: Int, excluded: [[Int32]]?
+        _ queries: Matrix,
+        _ items: Matrix,
+        k: Int,
+        excluded: [[Int32]]?
     ) -> [[Int32]] {
         (0..<queries.rows).map { q in
             let banned = Set(excluded?[q] ?? [])
@@ -24,14 +27,21 @@ struct TopKTests {
     }
 
     /// Small integers: every product is exact, so that ties are real and order is strict.
-    private func integers(_ rows: Int, _ columns: Int, _ generator: inout SeededGenerator) -> Matrix {
+    private func integers(_ rows: Int, _ columns: Int, _ generator: inout SeededGenerator) -> Matrix
+    {
         Matrix(
-            rows: rows, columns: columns,
-            values: (0..<rows * columns).map { _ in Float(generator.index(below: 7)) - 3 })
+            rows: rows,
+            columns: columns,
+            values: (0..<rows * columns).map { _ in Float(generator.index(below: 7)) - 3 }
+        )
     }
 
-    @Test(arguments: [(1, 1, 1, 1), (3, 5, 2, 10), (300, 1100, 8, 10), (257, 2049, 3, 50), (2, 3000, 4, 3000)])
-    func `lists are those of a full sort, ties by row`(_ n: Int, _ m: Int, _ d: Int, _ k: Int) throws {
+    @Test(arguments: [
+        (1, 1, 1, 1), (3, 5, 2, 10), (300, 1100, 8, 10), (257, 2049, 3, 50), (2, 3000, 4, 3000),
+    ])
+    func `lists are those of a full sort, ties by row`(_ n: Int, _ m: Int, _ d: Int, _ k: Int)
+        throws
+    {
         var generator = SeededGenerator(seed: n + m)
         let queries = integers(n, d, &generator)
         let items = integers(m, d, &generator)

@@ -12,7 +12,8 @@ struct DelimitedReaderTests {
     init() throws { folder = try TemporaryFolder() }
 
     private func read(
-        _ bytes: [UInt8], _ format: DelimitedReader.Format = .csv
+        _ bytes: [UInt8],
+        _ format: DelimitedReader.Format = .csv
     ) throws -> [[String]] {
         let path = try folder.write(bytes, to: "file")
         var reader = try DelimitedReader(path, format: format)
@@ -166,7 +167,9 @@ struct SafeTensorsTests {
             [
                 "f": .float32([1.5, -2, .infinity, 0], shape: [2, 2]), "i": .int32([7], shape: [1]),
                 "l": .int64([.max, .min], shape: [2]), "empty": .uint8([], shape: [0]),
-            ], to: path)
+            ],
+            to: path
+        )
         let file = try TensorFile(path)
         #expect(try file.float32("f") == [1.5, -2, .infinity, 0])
         #expect(try file.shape("f") == [2, 2])

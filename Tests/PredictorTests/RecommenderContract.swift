@@ -27,7 +27,9 @@ struct RecommenderContract {
     }
 
     @Test(arguments: models)
-    func `everyone is offered items of the own colour`(_ model: (name: String, skipGram: Bool)) throws {
+    func `everyone is offered items of the own colour`(_ model: (name: String, skipGram: Bool))
+        throws
+    {
         let trained = try Prod2Vec.train(dataset, on: .all, settings(model.skipGram))
         let histories = (0..<dataset.users.count).map { user in
             Array(dataset.eventItems[dataset.events(ofUser: user)])
@@ -81,7 +83,9 @@ struct RecommenderContract {
         let error = #expect(throws: PredictorError.self) {
             _ = try Prod2Vec.train(dataset, on: .all, strict)
         }
-        #expect(error?.description.contains("none of the 20 items occurs at least 1000 times") == true)
+        #expect(
+            error?.description.contains("none of the 20 items occurs at least 1000 times") == true
+        )
         #expect(error?.description.contains("min-count") == true)
     }
 
@@ -90,15 +94,23 @@ struct RecommenderContract {
         let model = Popularity.train(dataset, on: .all)
         try model.write(to: folder.path)
         let read = try RetrievalModel(
-            kind: model.kind, from: folder.path, itemCount: dataset.items.count)
-        #expect(read.vectors == model.vectors && read.items == model.items && read.rows == model.rows)
+            kind: model.kind,
+            from: folder.path,
+            itemCount: dataset.items.count
+        )
+        #expect(
+            read.vectors == model.vectors && read.items == model.items && read.rows == model.rows
+        )
     }
 
     @Test func `who is unknown to the model gets the popularity list, and it says so`() throws {
         let items = Int32(dataset.items.count)
         let known = RetrievalModel(
-            kind: Prod2Vec.kind, vectors: Matrix(rows: 1, columns: 1, values: [1]), items: [3],
-            itemCount: Int(items))
+            kind: Prod2Vec.kind,
+            vectors: Matrix(rows: 1, columns: 1, values: [1]),
+            items: [3],
+            itemCount: Int(items)
+        )
         let popular = Popularity.train(dataset, on: .all)
         let ranker = Ranker(known, fallback: popular, ListRules(k: 5))
         let lists = try ranker.lists(forHistories: [[7], [3], []])
@@ -111,7 +123,11 @@ struct RecommenderContract {
     @Test func `only the newest events make the query, and all are hidden`() throws {
         let vectors = Matrix(rows: 4, columns: 2, values: [1, 0, 0.9, 0.1, 0, 1, 0.1, 0.9])
         let model = RetrievalModel(
-            kind: Prod2Vec.kind, vectors: vectors, items: [0, 1, 2, 3], itemCount: 4)
+            kind: Prod2Vec.kind,
+            vectors: vectors,
+            items: [0, 1, 2, 3],
+            itemCount: 4
+        )
         let ranker = Ranker(model, fallback: model, ListRules(k: 4, history: 1))
         #expect(try ranker.lists(forHistories: [[0, 2]])[0].items == [3, 1])
         let open = Ranker(model, fallback: model, ListRules(k: 4, excludesSeen: false, history: 1))
@@ -121,7 +137,13 @@ struct RecommenderContract {
     @Test func `popularity measured against itself makes no difference`() throws {
         let popular = Popularity.train(dataset, on: .forTraining)
         let report = try Evaluation.run(
-            popular, baseline: popular, on: dataset, for: .users, ListRules(k: 5), ks: [1, 5])
+            popular,
+            baseline: popular,
+            on: dataset,
+            for: .users,
+            ListRules(k: 5),
+            ks: [1, 5]
+        )
         #expect(report.queries == dataset.users.count)
         #expect(report.difference["recall@5"] == Estimate(value: 0, low: 0, high: 0))
         #expect(report.verdict("recall@5") == "not distinguishable from popularity")
@@ -135,7 +157,13 @@ struct RecommenderContract {
         let popular = Popularity.train(lonely, on: .all)
         let error = #expect(throws: PredictorError.self) {
             _ = try Evaluation.run(
-                popular, baseline: popular, on: lonely, for: .users, ListRules(k: 5), ks: [5])
+                popular,
+                baseline: popular,
+                on: lonely,
+                for: .users,
+                ListRules(k: 5),
+                ks: [5]
+            )
         }
         #expect(error?.description.contains("nothing to test on") == true)
     }

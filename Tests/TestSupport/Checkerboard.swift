@@ -2,9 +2,12 @@
 package import Predictor
 
 /// Events whose right answer is known: users and items of even number belong together, and so do
-/// the odd ones. A model that has learned anything recommends only items of the user's own colour.
+/// the odd ones.
+///
+/// A model that has learned anything recommends only items of the user's own colour.
 package enum Checkerboard {
-    package static func csv(users: Int = 40, items: Int = 20, skippingItemOfUser: Bool = true) -> String
+    package static func csv(users: Int = 40, items: Int = 20, skippingItemOfUser: Bool = true)
+        -> String
     {
         var lines = ["user,item,time"]
         for user in 0..<users {
@@ -22,6 +25,9 @@ package enum Checkerboard {
         DatasetSettings(
             source: .init(path: path, format: "csv"),
             columns: .init(user: "user", item: "item", time: "time", session: nil),
-            items: nil, badRows: 0.01, split: split)
+            items: nil,
+            badRows: 0.01,
+            split: split
+        )
     }
 }

@@ -4,11 +4,13 @@ import Foundation
 import Jobs
 package import Postgres
 
-/// The servers that Tests/with-servers.sh started. Without them the tests fail, and say so: a
-/// skipped test looks green.
+/// The servers that Tests/with-servers.sh started.
+///
+/// Without them the tests fail, and say so: a skipped test looks green.
 package enum TestServers {
     package struct Missing: Error, CustomStringConvertible {
-        package let description = "no test servers; run `make test`, or Tests/with-servers.sh COMMAND"
+        package let description =
+            "no test servers; run `make test`, or Tests/with-servers.sh COMMAND"
         package init() {}
     }
 

@@ -73,7 +73,8 @@ struct PipelineParserTests {
             model: { kind: prod2vek, epochs: many, windw: 3 }
             predict: { for: users, k: 0 }
             publish: { expire: 7 days }
-            """)
+            """
+        )
         for expected in [
             "p.yaml:1: feed is \"For You\", but must be small letters",
             "p.yaml:2: the pipeline has no key \"datasett\"; did you mean \"dataset\"?",
@@ -106,7 +107,9 @@ struct PipelineParserTests {
 
     @Test func `a split by time needs a time column`() {
         let text = Self.whole.replacing(", time: timestamp", with: "")
-        #expect(problems(text).contains { $0.contains("a split by time needs dataset: columns: time") })
+        #expect(
+            problems(text).contains { $0.contains("a split by time needs dataset: columns: time") }
+        )
     }
 }
 

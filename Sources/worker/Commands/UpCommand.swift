@@ -40,7 +40,8 @@ struct UpCommand: AsyncParsableCommand {
                     environment: .inherit.updating([
                         "LARDER_DATABASE_URL": services.database.target,
                         "LARDER_REDIS_URL": services.redisAddress.url,
-                    ]))
+                    ])
+                )
             if let guest {
                 members.append(guest)
             } else if isPrivate {
@@ -66,7 +67,8 @@ private struct CommandService: Service {
     func run() async throws {
         let result = try await Subprocess.run(
             command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
-            arguments: Arguments(Array(command.dropFirst())), environment: environment,
+            arguments: Arguments(Array(command.dropFirst())),
+            environment: environment,
             input: .none,
             output: .currentStandardOutput,
             error: .currentStandardError

@@ -152,9 +152,12 @@ final class PrivateServers: Sendable {
                 ] + command
         }
         let result = try await Subprocess.run(
-            .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())),
+            .path(FilePath(command[0])),
+            arguments: Arguments(Array(command.dropFirst())),
             workingDirectory: FilePath(paths.base),
-            output: .string(limit: 65_536), error: .string(limit: 65_536))
+            output: .string(limit: 65_536),
+            error: .string(limit: 65_536)
+        )
         guard result.terminationStatus.isSuccess else {
             let words = [result.standardError, result.standardOutput].compactMap(\.self)
                 .joined(separator: "\n").trimmingCharacters(in: .whitespacesAndNewlines)
