@@ -17,7 +17,9 @@ MULTIVERSION void larder_negative_sampling(const float *restrict hidden, float *
         for (size_t i = 0; i < size; i++) score += hidden[i] * row[i];
         // Written so that a NaN is skipped too.
         if (!(score > -MAX_EXP && score < MAX_EXP)) continue;
-        float predicted = sigmoid[(int)((score + MAX_EXP) * (TABLE / MAX_EXP / 2))];
+        // Rounding can bring a score just below 6 to the end of the table.
+        int place = (int)((score + MAX_EXP) * (TABLE / (2.0f * MAX_EXP)));
+        float predicted = sigmoid[place < TABLE ? place : TABLE - 1];
         float gradient = ((t == 0 ? 1.0f : 0.0f) - predicted) * alpha;
         for (size_t i = 0; i < size; i++) error[i] += gradient * row[i];
         for (size_t i = 0; i < size; i++) row[i] += gradient * hidden[i];

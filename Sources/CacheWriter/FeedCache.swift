@@ -175,15 +175,26 @@ package struct FeedCache: Sendable {
         try await client.command("GET", keys.previous).text.flatMap { Int($0) }
     }
 
+    /// Why the pointer is moved.
+    package enum Move: Sendable {
+        /// A release is put out for the first time. Once is all: a publisher that is run again
+        /// after an operator has rolled back must not undo that.
+        case publish
+        /// An operator goes back, or forward again.
+        case rollback
+    }
+
     /// Moves the pointer from `expected` to `release` if nobody else has moved it.
     ///
     /// `token` grows with every claim: a worker that was paused and has lost its job to another
-    /// comes with an older token than the one that moved the pointer last, and is refused.
-    /// Moving to where the pointer already is succeeds, so the step can be run again.
+    /// comes with an older token than the one that moved the pointer last, and is refused. A
+    /// release without its head is refused too: it is being collected. Moving to where the pointer
+    /// already is succeeds, so the step can be run again.
     package func flip(
         from expected: Int?,
         to release: Int,
-        token: Int
+        token: Int,
+        _ move: Move
     ) async throws(CacheError) {
         let script = """
             if tonumber(ARGV[3]) < tonumber(redis.call('GET', KEYS[3]) or '0') then
@@ -192,6 +203,11 @@ package struct FeedCache: Sendable {
             local live = redis.call('GET', KEYS[1]) or ''
             if live == ARGV[2] then return 'flipped' end
             if live ~= ARGV[1] then return 'moved' end
+            if redis.call('EXISTS', KEYS[4], KEYS[5]) < 2 then return 'gone' end
+            if ARGV[4] == 'publish' then
+              if redis.call('HEXISTS', KEYS[5], 'published') == 1 then return 'moved' end
+              redis.call('HSET', KEYS[5], 'published', ARGV[3])
+            end
             if live ~= '' then redis.call('SET', KEYS[2], live) end
             redis.call('SET', KEYS[1], ARGV[2])
             redis.call('SET', KEYS[3], ARGV[3])
@@ -200,15 +216,26 @@ package struct FeedCache: Sendable {
         let answer = try await client.command(
             "EVAL",
             script,
-            "3",
+            "5",
             keys.live,
             keys.previous,
             keys.fence,
+            keys.defaultList(release),
+            keys.meta(release),
             expected.map { String($0) } ?? "",
             String(release),
-            String(token)
-        )
-        guard answer.text == "flipped" else {
+            String(token),
+            move == .publish ? "publish" : "rollback"
+        ).text
+        if answer == "gone" {
+            throw .fenced(
+                """
+                release \(release) of "\(feed)" is not in Redis any more
+                hint: `larder releases \(feed)` lists them; publish: keep: says how many stay
+                """
+            )
+        }
+        guard answer == "flipped" else {
             throw .fenced(
                 """
                 release \(release) of "\(feed)" was not published: the pointer was moved \
@@ -217,12 +244,6 @@ package struct FeedCache: Sendable {
                 """
             )
         }
-    }
-
-    /// Whether a release can be served: its default list and description are there.
-    package func has(_ release: Int) async throws(CacheError) -> Bool {
-        try await client.command("EXISTS", keys.defaultList(release), keys.meta(release))
-            == .integer(2)
     }
 
     // MARK: reading
@@ -292,7 +313,22 @@ package struct FeedCache: Sendable {
         }
     }
 
-    package func removeHead(release: Int) async throws(CacheError) {
-        try await client.command("UNLINK", keys.defaultList(release), keys.meta(release))
+    /// Unlinks the default list and the description, after which the pointer cannot move here;
+    /// false, and nothing done, when the release is live.
+    package func removeHead(release: Int) async throws(CacheError) -> Bool {
+        let script = """
+            if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
+            redis.call('UNLINK', KEYS[2], KEYS[3])
+            return 1
+            """
+        return try await client.command(
+            "EVAL",
+            script,
+            "3",
+            keys.live,
+            keys.defaultList(release),
+            keys.meta(release),
+            String(release)
+        ) == .integer(1)
     }
 }

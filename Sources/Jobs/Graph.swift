@@ -6,12 +6,14 @@ package enum Graph {
     /// Adds a run of `feed` with all its jobs, all or nothing, and returns its number.
     ///
     /// `pipeline` is the JSON that the run's jobs read their settings from. A feed has one run at
-    /// a time: its row is locked, then looked at.
+    /// a time: its row is locked, then looked at. A job that starts a run gives its id as
+    /// `startedBy`; its second attempt gets the run of its first.
     package static func start(
         feed: String,
         pipeline: String,
         jobs: [NewJob],
         queue: String = "default",
+        startedBy job: Int? = nil,
         on client: Client
     ) async throws(JobsError) -> Int {
         let started = try await during("start a run of \"\(feed)\"") { () throws(PostgresError) in
@@ -24,6 +26,15 @@ package enum Graph {
                     "SELECT FROM larder.feeds WHERE name = $1 FOR UPDATE",
                     [Parameter(feed)]
                 )
+                if let job {
+                    let earlier = try ids(
+                        connection.execute(
+                            "SELECT id FROM larder.runs WHERE started_by = $1::bigint",
+                            [Parameter(job)]
+                        )
+                    )
+                    if let run = earlier.first { return Started.run(run) }
+                }
                 let live = try ids(
                     connection.execute(
                         """
@@ -38,8 +49,11 @@ package enum Graph {
                 if let run = live.first { return Started.inProgress(run) }
                 let run = try ids(
                     connection.execute(
-                        "INSERT INTO larder.runs (feed, pipeline) VALUES ($1, $2) RETURNING id",
-                        [Parameter(feed), Parameter(pipeline)]
+                        """
+                        INSERT INTO larder.runs (feed, pipeline, started_by)
+                        VALUES ($1, $2, $3::bigint) RETURNING id
+                        """,
+                        [Parameter(feed), Parameter(pipeline), Parameter(job)]
                     )
                 )[0]
                 _ = try connection.execute(

@@ -3,6 +3,7 @@
 /// One claimed job: what a worker receives, and the lease that proves it may answer for it.
 package struct Job: Sendable {
     package let id: Int
+    package let queue: String
     package let runID: Int?
     /// The fencing token: one number per claim, never reused.
     package let lease: Int

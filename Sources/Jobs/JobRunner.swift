@@ -60,7 +60,11 @@ package actor JobRunner {
         self.handler = handler
         self.logger = logger
         queue = Queue(Client(database))
-        heart = Queue(Client(database))
+        // A heartbeat that takes long is as good as none: it must fail while there is time left.
+        var impatient = database
+        impatient.connectTimeout = .seconds(5)
+        impatient.statementTimeout = settings.ttl / 9
+        heart = Queue(Client(impatient))
         listener = Client(database)
         slots = (0..<settings.slots).map { SerialQueueExecutor(label: "larder.slot.\($0)") }
         freeSlots = Array(0..<settings.slots)
@@ -81,6 +85,7 @@ package actor JobRunner {
         )
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.heartbeatLoop() }
+            group.addTask { await self.trustLoop() }
             group.addTask { await self.maintenanceLoop() }
             group.addTask { await self.reportLoop() }
             group.addTask { await self.listenLoop() }
@@ -89,6 +94,8 @@ package actor JobRunner {
             group.cancelAll()
         }
         do {
+            // Only after SIGQUIT: what still runs is given up, and its results will be refused.
+            try await queue.release(running.values.map(\.job.lease), by: session)
             try await heart.close(session)
         } catch {
             logger.warning("session left to expire", metadata: ["error": "\(error)"])
@@ -103,8 +110,14 @@ package actor JobRunner {
         logger.info("draining", metadata: ["running": "\(running.count)"])
         wake.yield()
         let grace = settings.drainGrace
+        let session = session
         // Outlives this call on purpose: it is the alarm clock of the drain.
         Task {
+            do {
+                try await self.queue.markDraining(session)
+            } catch {
+                self.logger.warning("drain not announced", metadata: ["error": "\(error)"])
+            }
             try? await Task.sleep(for: grace)
             self.stopAll(.draining)
         }
@@ -171,23 +184,13 @@ package actor JobRunner {
         var metadata = job.metadata
         if case .failed(let error, _) = ending { metadata["error"] = "\(error)" }
         do {
+            // A lost curve is no reason to lose the result.
             try await report([entry])
-            let stopped: JobContext.Stop? =
-                if case .failed = ending { entry.context.stop } else { nil }
-            switch stopped {
-            case .draining:
-                try await retrying { () throws(JobsError) in
-                    try await queue.release([job.lease], by: entry.session)
-                }
-                logger.info("job given back", metadata: metadata)
-            case .revoked:
-                logger.warning("job lost to another worker", metadata: metadata)
-            case .cancelled, nil:
-                let outcome = try await retrying { () throws(JobsError) in
-                    try await queue.finish(job, ending, by: entry.session)
-                }
-                log(outcome, metadata)
-            }
+        } catch {
+            logger.warning("reports were lost", metadata: ["error": "\(error)"])
+        }
+        do {
+            try await settle(entry, ending, metadata)
         } catch {
             metadata["error"] = "\(error)"
             logger.error("outcome could not be recorded", metadata: metadata)
@@ -195,6 +198,38 @@ package actor JobRunner {
         running[job.lease] = nil
         freeSlots.append(entry.slot)
         wake.yield()
+    }
+
+    private func settle(
+        _ entry: Running,
+        _ ending: Queue.Ending,
+        _ metadata: Logger.Metadata
+    ) async throws(JobsError) {
+        let job = entry.job
+        let session = entry.session
+        let stop: JobContext.Stop? = if case .failed = ending { entry.context.stop } else { nil }
+        if stop == .revoked {
+            return logger.warning("job lost to another worker", metadata: metadata)
+        }
+        if stop == .draining {
+            let released = try await retrying { () throws(JobsError) in
+                try await queue.release([job.lease], by: session)
+            }
+            if released == 1 { return logger.info("job given back", metadata: metadata) }
+        }
+        do {
+            log(
+                try await retrying { () throws(JobsError) in
+                    try await queue.finish(job, ending, by: session)
+                },
+                metadata
+            )
+        } catch {
+            // The server refuses this very result; without an ending the job would be run again
+            // and again, its attempt refunded each time.
+            let refused = Queue.Ending.failed("its result was refused: \(error)", retry: true)
+            log(try await queue.finish(job, refused, by: session), metadata)
+        }
     }
 
     private func log(_ outcome: String?, _ metadata: Logger.Metadata) {
@@ -214,7 +249,7 @@ package actor JobRunner {
         while true {
             do {
                 return try await body()
-            } catch .postgres(let error, let action) where error.endsConnection {
+            } catch .postgres(let error, let action) where error.isTransient {
                 guard ContinuousClock.now < trustedUntil else {
                     throw .postgres(error, while: action)
                 }
@@ -228,6 +263,18 @@ package actor JobRunner {
             try? await Task.sleep(for: settings.heartbeatInterval)
             if Task.isCancelled { return }
             await heartbeat()
+        }
+    }
+
+    /// Stops everything when our own clock says that the session can be over, whatever the
+    /// heartbeat is waiting for.
+    private func trustLoop() async {
+        while !Task.isCancelled {
+            try? await Task.sleep(until: trustedUntil, clock: .continuous)
+            guard ContinuousClock.now >= trustedUntil else { continue }
+            if Task.isCancelled { return }
+            stopAll(.revoked)
+            try? await Task.sleep(for: settings.pollInterval)
         }
     }
 
@@ -246,10 +293,6 @@ package actor JobRunner {
             for verdict in verdicts { obey(verdict) }
         } catch {
             logger.warning("heartbeat failed", metadata: ["error": "\(error)"])
-            // Between heartbeats the margin covers the wait until the next try.
-            if ContinuousClock.now + settings.heartbeatInterval > trustedUntil {
-                stopAll(.revoked)
-            }
         }
     }
 

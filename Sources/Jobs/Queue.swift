@@ -87,6 +87,7 @@ package struct Queue: Sendable {
             ) { row throws(PostgresError) in
                 Job(
                     id: try row.decode("id"),
+                    queue: try row.decode("queue"),
                     runID: try row.decodeIfPresent("run_id"),
                     lease: try row.decode("lease"),
                     kind: try row.decode("kind"),
@@ -177,10 +178,22 @@ package struct Queue: Sendable {
         return finished.outcome
     }
 
-    /// Gives jobs back with the attempt refunded.
-    func release(_ leases: [Int], by session: Session) async throws(JobsError) {
+    /// Gives jobs back with the attempt refunded, and returns how many; one that is to be cancelled
+    /// stays with its worker.
+    @discardableResult
+    func release(_ leases: [Int], by session: Session) async throws(JobsError) -> Int {
         try await during("give jobs back") { () throws(PostgresError) in
             try await client.execute(SQL.release, [Parameter(session.id), .array(leases)])
+        }
+    }
+
+    /// Says that the session takes no more jobs, so that nobody counts on it.
+    func markDraining(_ session: Session) async throws(JobsError) {
+        try await during("drain the session") { () throws(PostgresError) in
+            try await client.execute(
+                "UPDATE larder.sessions SET draining = true WHERE id = $1::uuid",
+                [Parameter(session.id)]
+            )
         }
     }
 
@@ -236,14 +249,15 @@ package struct Queue: Sendable {
         }
     }
 
-    /// Live jobs of a queue that a worker may still get: not counting those that others run.
+    /// Whether a worker would find nothing to do here, now and within the hour that a retry may wait.
     func isEmpty(_ queue: String) async throws(JobsError) -> Bool {
         try await during("look at queue \"\(queue)\"") { () throws(PostgresError) in
             try await client.query(
                 """
-                SELECT NOT EXISTS (
+                SELECT larder.backlog($1) = 0 AND NOT EXISTS (
                     SELECT FROM larder.jobs j JOIN larder.queues q ON q.id = j.queue_id
-                    WHERE q.name = $1 AND j.state IN ('ready', 'scheduled')) AS empty
+                    WHERE q.name = $1 AND j.state = 'scheduled'
+                      AND j.run_at < clock_timestamp() + interval '1 hour') AS empty
                 """,
                 [Parameter(queue)]
             ) { row throws(PostgresError) in try row.decode("empty", Bool.self) }

@@ -45,6 +45,14 @@ package struct PostgresError: Error, CustomStringConvertible, Equatable {
     /// may cure: serialisation failure or deadlock.
     package var isRetryable: Bool { sqlState == "40001" || sqlState == "40P01" }
 
+    /// Worth the same statement again, a little later: the server is away, busy, full, read-only
+    /// after a failover, or has cancelled the statement.
+    package var isTransient: Bool {
+        guard let sqlState else { return endsConnection }
+        return endsConnection || isRetryable || sqlState == "57014" || sqlState == "25006"
+            || sqlState.hasPrefix("53")
+    }
+
     package var description: String {
         var text =
             switch kind {

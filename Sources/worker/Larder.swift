@@ -73,6 +73,7 @@ enum ExitStatus: Int32 {
         case JobsError.notFound, is PipelineError, is PredictorError, is SettingsError:
             self = .badInput
         case CacheError.unreachable: self = .unavailable
+        case CacheError.fenced: self = .badInput
         default: self = .failed
         }
     }

@@ -83,6 +83,13 @@ import Testing
             #expect(gone.status == 64)
             #expect(gone.errors.contains("release 1 of \"\(feed)\" is not in Redis any more"))
 
+            // The next run keeps what was live last, not what has the higher number.
+            #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
+            #expect(
+                try await larder.run("rollback", feed).output
+                    == "release 2 of \"\(feed)\" is live; it was 4\n"
+            )
+
             let exported = try await larder.run("export", feed, folder.path + "/v.txt")
             #expect(exported.output.hasPrefix("20 vectors written"))
             let lines = try String(contentsOfFile: folder.path + "/v.txt", encoding: .utf8)

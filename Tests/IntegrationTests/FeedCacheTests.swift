@@ -86,7 +86,7 @@ struct FeedCacheTests {
             String(repeating: "k", count: 4096),
         ]
         try await write(1, ids: ids)
-        try await cache.flip(from: nil, to: 1, token: 1)
+        try await cache.flip(from: nil, to: 1, token: 1, .rollback)
         for id in ids {
             let found = try #require(try await cache.lookup(id))
             #expect(!found.isDefault)
@@ -104,13 +104,14 @@ struct FeedCacheTests {
     @Test func `the pointer moves from where it was expected, and running it again is harmless`()
         async throws
     {
-        try await cache.flip(from: nil, to: 1, token: 10)
-        try await cache.flip(from: nil, to: 1, token: 10)
-        try await cache.flip(from: 1, to: 2, token: 11)
+        for release in 1...3 { try await write(release, ids: []) }
+        try await cache.flip(from: nil, to: 1, token: 10, .rollback)
+        try await cache.flip(from: nil, to: 1, token: 10, .rollback)
+        try await cache.flip(from: 1, to: 2, token: 11, .rollback)
         #expect(try await cache.live() == 2)
         #expect(try await cache.previous() == 1)
         let error = await #expect(throws: CacheError.self) {
-            try await cache.flip(from: 1, to: 3, token: 12)
+            try await cache.flip(from: 1, to: 3, token: 12, .rollback)
         }
         #expect(error?.description.contains("now release 2") == true)
         #expect(try await cache.live() == 2)
@@ -119,11 +120,45 @@ struct FeedCacheTests {
     @Test func `a publisher with an older token is refused, even where the pointer fits`()
         async throws
     {
-        try await cache.flip(from: nil, to: 1, token: 10)
-        try await cache.flip(from: 1, to: 2, token: 20)
+        for release in 1...2 { try await write(release, ids: []) }
+        try await cache.flip(from: nil, to: 1, token: 10, .publish)
+        try await cache.flip(from: 1, to: 2, token: 20, .publish)
         // An operator rolls back; the paused publisher of 2 wakes up and tries again.
-        try await cache.flip(from: 2, to: 1, token: 30)
-        await #expect(throws: CacheError.self) { try await cache.flip(from: 1, to: 2, token: 20) }
+        try await cache.flip(from: 2, to: 1, token: 30, .rollback)
+        await #expect(throws: CacheError.self) {
+            try await cache.flip(from: 1, to: 2, token: 20, .publish)
+        }
+        #expect(try await cache.live() == 1)
+    }
+
+    @Test func `a publish that is run again does not undo a rollback, an operator can`()
+        async throws
+    {
+        for release in 1...2 { try await write(release, ids: []) }
+        try await cache.flip(from: nil, to: 1, token: 1, .publish)
+        try await cache.flip(from: 1, to: 2, token: 2, .publish)
+        try await cache.flip(from: 2, to: 1, token: 3, .rollback)
+        // The job's next attempt, with a token of its own and the pointer as it found it.
+        await #expect(throws: CacheError.self) {
+            try await cache.flip(from: 1, to: 2, token: 4, .publish)
+        }
+        #expect(try await cache.live() == 1)
+        try await cache.flip(from: 1, to: 2, token: 5, .rollback)
+        #expect(try await cache.live() == 2)
+    }
+
+    @Test func `a release cannot be collected while it is live, nor go live while it is collected`()
+        async throws
+    {
+        for release in 1...2 { try await write(release, ids: ["a"]) }
+        try await cache.flip(from: nil, to: 1, token: 1, .publish)
+        #expect(try await !cache.removeHead(release: 1))
+        #expect(try await cache.lookup("nobody")?.entries.count == 2)
+        #expect(try await cache.removeHead(release: 2))
+        let error = await #expect(throws: CacheError.self) {
+            try await cache.flip(from: 1, to: 2, token: 2, .rollback)
+        }
+        #expect(error?.description.contains("release 2 of \"\(feed)\" is not in Redis") == true)
         #expect(try await cache.live() == 1)
     }
 
@@ -151,7 +186,7 @@ struct FeedCacheTests {
     @Test func `readers during 200 flips see whole releases only`() async throws {
         let ids = (0..<50).map { "u\($0)" }
         for release in 1...4 { try await write(release, ids: ids) }
-        try await cache.flip(from: nil, to: 1, token: 1)
+        try await cache.flip(from: nil, to: 1, token: 1, .rollback)
         let reads = try await withThrowingTaskGroup(of: Int.self) { group in
             for _ in 0..<2 {
                 group.addTask {
@@ -169,7 +204,7 @@ struct FeedCacheTests {
             var live = 1
             for token in 2...201 {
                 let next = live % 4 + 1
-                try await cache.flip(from: live, to: next, token: token)
+                try await cache.flip(from: live, to: next, token: token, .rollback)
                 live = next
             }
             group.cancelAll()
@@ -182,9 +217,7 @@ struct FeedCacheTests {
         try await write(1, ids: ["a", "b"])
         try await write(2, ids: ["a", "b"])
         try await cache.remove(["a", "b"].map { ArraySlice($0.utf8) }, release: 1)
-        try await cache.removeHead(release: 1)
-        #expect(try await !cache.has(1))
-        #expect(try await cache.has(2))
+        #expect(try await cache.removeHead(release: 1))
         #expect(
             try await client.command("EXISTS", "rec:\(feed):1:a", "rec:\(feed):2:a") == .integer(1)
         )
@@ -228,7 +261,7 @@ struct FeedCacheTests {
         let server = try await OwnRedis()
         let client = RedisClient(server.address)
         let cache = FeedCache("f", on: client)
-        try await cache.flip(from: nil, to: 1, token: 1)
+        try await client.command("SET", "rec:f:live", "1")
         server.kill()
         await #expect(throws: CacheError.self) {
             _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(60))

@@ -213,6 +213,24 @@ struct GraphTests {
         }
     }
 
+    @Test func `a job that starts a run and is run again has started one run`() async throws {
+        try await withHand { hand in
+            func start() async throws -> Int {
+                try await Graph.start(
+                    feed: "f",
+                    pipeline: "{}",
+                    jobs: Self.diamond,
+                    startedBy: 77,
+                    on: hand.queue.client
+                )
+            }
+            let run = try await start()
+            #expect(try await start() == run)
+            _ = try await Runs(hand.queue.client).cancel(run)
+            #expect(try await start() == run)
+        }
+    }
+
     @Test func `eight starters at once start one run`() async throws {
         try await TestServers.withDatabase { settings in
             let started = try await withThrowingTaskGroup(of: Int.self) { group in

@@ -249,6 +249,47 @@ struct QueueTests {
         }
     }
 
+    @Test func `a cancelled job is not given back, and not forgotten`() async throws {
+        try await withQueue { queue in
+            let id = try await queue.enqueue("x")
+            let lost = try await queue.enqueue("x")
+            let session = try await session(queue)
+            let jobs = try await claim(queue, session, 2)
+            _ = try await queue.cancel([id, lost])
+            let job = try #require(jobs.first { $0.id == id })
+            #expect(try await queue.release([job.lease], by: session) == 0)
+            #expect(
+                try await queue.finish(job, .failed("stopped", retry: true), by: session)
+                    == "cancelled"
+            )
+            // The other one's worker never heard of it.
+            _ = try await queue.heartbeat(session, leases: [], ttl: .seconds(45), grace: .zero)
+            #expect(try await queue.rescue().map(\.spent) == [true])
+            #expect(try await state(queue, lost) == "cancelled")
+        }
+    }
+
+    @Test func `the backlog counts what a worker that starts now would find`() async throws {
+        try await withQueue { queue in
+            func backlog() async throws -> Int {
+                try await queue.client.query("SELECT larder.backlog('default') AS n") {
+                    row throws(PostgresError) in try row.decode("n", Int.self)
+                }[0]
+            }
+            _ = try await queue.enqueue("later", delay: .seconds(7200))
+            #expect(try await backlog() == 0)
+            #expect(try await queue.isEmpty("default"))
+            _ = try await queue.enqueue("x")
+            #expect(try await backlog() == 1)
+            let session = try await session(queue)
+            _ = try await claim(queue, session)
+            #expect(try await backlog() == 0)
+            try await expire(session, queue)
+            #expect(try await backlog() == 1)
+            #expect(try await !queue.isEmpty("default"))
+        }
+    }
+
     @Test func `a paused queue gives nothing`() async throws {
         try await withQueue { queue in
             _ = try await queue.enqueue("x")

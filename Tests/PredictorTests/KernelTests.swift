@@ -42,7 +42,8 @@ struct KernelTests {
             let row = Int(target) * size
             let score = (0..<size).reduce(Float(0)) { $0 + hidden[$1] * plainOutputs[row + $1] }
             guard score > -6 && score < 6 else { continue }
-            let gradient = ((place == 0 ? 1 : 0) - sigmoid[Int((score + 6) * 83)]) * 0.05
+            let gradient =
+                ((place == 0 ? 1 : 0) - sigmoid[min(999, Int((score + 6) * 1000 / 12))]) * 0.05
             for i in 0..<size {
                 plainError[i] += gradient * plainOutputs[row + i]
                 plainOutputs[row + i] += gradient * hidden[i]

@@ -37,6 +37,8 @@ CREATE TABLE larder.runs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     feed text NOT NULL,
     pipeline jsonb NOT NULL,
+    -- The job that started it, so that the job's second attempt finds the run of its first.
+    started_by bigint UNIQUE,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX runs_feed ON larder.runs (feed, id);
@@ -195,11 +197,25 @@ CROSS JOIN LATERAL (
            max(a.finished_at) AS finished_at
     FROM larder.archive a WHERE a.run_id = r.id) ended;
 
--- For KEDA's postgresql scaler, strategy `accurate`: ready jobs only, never NULL, bounded work.
+-- For KEDA's postgresql scaler, strategy `accurate`: what a worker that starts now would find to
+-- do; never NULL, bounded work. Beside ready jobs these are due ones, jobs of dead workers, and
+-- joins whose group is full: with no worker up, nobody else would notice them.
 CREATE FUNCTION larder.backlog(queue text) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT count(*) FROM (
         SELECT FROM larder.jobs j JOIN larder.queues q ON q.id = j.queue_id
-        WHERE q.name = backlog.queue AND q.paused_at IS NULL AND j.state = 'ready'
+        WHERE q.name = backlog.queue AND q.paused_at IS NULL
+          AND (j.state = 'ready'
+               OR j.state = 'scheduled' AND j.run_at <= now()
+               OR j.state = 'running'
+                  AND (j.deadline_at < now()
+                       OR NOT EXISTS (SELECT FROM larder.sessions s
+                                      WHERE s.id = j.session_id AND s.expires_at > now()))
+               OR j.state = 'waiting'
+                  AND EXISTS (SELECT FROM larder.groups g
+                              WHERE g.state = 'open' AND g.join_job = j.id
+                                AND g.total <= (SELECT coalesce(sum(d.done), 0)
+                                                FROM larder.group_deltas d
+                                                WHERE d.group_id = g.id)))
         LIMIT 10000) capped
 $$;
 
@@ -254,11 +270,22 @@ RETURNS TABLE (id bigint, outcome text) LANGUAGE sql AS $$
     SELECT p.id, CASE p.state WHEN 'running' THEN 'cancelling' ELSE 'cancelled' END FROM picked p
 $$;
 
+-- In rounds, each with a new snapshot: a fan-out that commits while the first round waits for its
+-- row adds jobs that the round did not see.
 CREATE FUNCTION larder.cancel_run(run bigint, reason text DEFAULT 'the run was cancelled')
-RETURNS bigint LANGUAGE sql AS $$
-    SELECT count(*) FROM larder.cancel(
-        ARRAY(SELECT j.id FROM larder.jobs j WHERE j.run_id = run ORDER BY j.id), reason)
-$$;
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    ended bigint := 0;
+    ids bigint[];
+BEGIN
+    LOOP
+        ids := ARRAY(SELECT j.id FROM larder.jobs j
+                     WHERE j.run_id = run AND j.cancel_at IS NULL ORDER BY j.id);
+        EXIT WHEN cardinality(ids) = 0;
+        ended := ended + (SELECT count(*) FROM larder.cancel(ids, reason));
+    END LOOP;
+    RETURN ended;
+END $$;
 
 -- Closes a group once. Called after the finisher's commit, and by the sweep for a finisher that
 -- died in between. Summing inside the finishers' own transactions would lose the last wake-up:

@@ -5,7 +5,7 @@
 WITH live AS MATERIALIZED (
     SELECT q.id AS queue_id
     FROM larder.sessions s, larder.queues q
-    WHERE q.name = $1 AND q.paused_at IS NULL
+    WHERE q.name = $1::text AND q.paused_at IS NULL
       AND s.id = $2::uuid AND s.expires_at > clock_timestamp() AND NOT s.draining
 ), picked AS MATERIALIZED (
     SELECT j.id
@@ -21,4 +21,4 @@ SET state = 'running', lease = nextval('larder.leases'), session_id = $2::uuid,
     deadline_at = clock_timestamp() + j.timeout, run_at = NULL
 FROM picked
 WHERE j.id = picked.id
-RETURNING j.id, j.run_id, j.lease, j.kind, j.name, j.args, j.attempt, j.max_attempts
+RETURNING j.id, $1::text AS queue, j.run_id, j.lease, j.kind, j.name, j.args, j.attempt, j.max_attempts

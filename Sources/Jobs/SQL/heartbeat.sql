@@ -8,8 +8,13 @@ WITH renewed AS (
     WHERE id = $1::uuid AND expires_at > clock_timestamp()
     RETURNING id
 ), unheard AS (
+    -- One that is to be cancelled is left to the rescue, which ends it.
     UPDATE larder.jobs
-    SET state = 'ready', lease = NULL, session_id = NULL, attempt = attempt - 1
+    SET state = CASE WHEN cancel_at IS NULL THEN 'ready' ELSE 'running' END::larder.job_state,
+        lease = CASE WHEN cancel_at IS NOT NULL THEN lease END,
+        session_id = CASE WHEN cancel_at IS NOT NULL THEN session_id END,
+        deadline_at = CASE WHEN cancel_at IS NOT NULL THEN clock_timestamp() END,
+        attempt = attempt - 1
     WHERE state = 'running' AND session_id = (SELECT id FROM renewed)
       AND started_at < clock_timestamp() - $4::interval
       AND NOT lease = ANY($3::bigint[])

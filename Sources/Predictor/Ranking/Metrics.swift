@@ -40,14 +40,21 @@ enum Bootstrap {
     /// The mean of each metric over the queries; `values` holds one row of metrics a query.
     static func means(_ values: [[Double]], resamples: Int = 1000, seed: Int = 1) -> [Estimate] {
         guard let width = values.first?.count else { return [] }
-        let flat = values.flatMap { $0 }
+        // Most queries of a large evaluation are misses of both models: rows of zeros. They are
+        // drawn like any other, but there is nothing of theirs to add up.
+        let rows = values.filter { row in row.contains { $0 != 0 } }
+        let flat = rows.flatMap { $0 }
         var generator = SeededGenerator(seed: seed)
         var means = (0..<width).map { _ in [Double]() }
+        var sums = [Double](repeating: 0, count: width)
         for _ in 0..<resamples {
-            var sums = [Double](repeating: 0, count: width)
+            for metric in 0..<width { sums[metric] = 0 }
+            var target = sums.mutableSpan
+            let source = flat.span
             for _ in 0..<values.count {
-                let start = generator.index(below: values.count) * width
-                for metric in 0..<width { sums[metric] += flat[start + metric] }
+                let row = generator.index(below: values.count)
+                guard row < rows.count else { continue }
+                for metric in 0..<width { target[metric] += source[row * width + metric] }
             }
             for metric in 0..<width { means[metric].append(sums[metric] / Double(values.count)) }
         }

@@ -26,16 +26,11 @@ struct RollbackCommand: AsyncParsableCommand {
                         + "hint: `larder releases \(feed)` lists them"
                 )
             }
-            guard try await cache.has(target) else {
-                throw SettingsError(
-                    "release \(target) of \"\(feed)\" is not in Redis any more\n"
-                        + "hint: `larder releases \(feed)` lists them; publish: keep: says how many stay"
-                )
-            }
             try await cache.flip(
                 from: live,
                 to: target,
-                token: services.releases.nextToken()
+                token: services.releases.nextToken(),
+                .rollback
             )
             try await services.releases.recordLive(feed: feed, number: target)
             if stores.json { return try Output.json(["from": live, "to": target]) }

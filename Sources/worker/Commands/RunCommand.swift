@@ -49,7 +49,8 @@ struct RunCommand: AsyncParsableCommand {
             )
             var members: [any Service] = [follower]
             let logger = worker.logger(.error)
-            if workers == 0 && isPrivate {
+            if isPrivate {
+                // One more worker does no harm, and another command's may leave any moment.
                 members.insert(worker.service(services, worker.settings, logger), at: 0)
             } else if workers == 0 {
                 note("no worker is up; the run waits for one (larder worker)")

@@ -65,14 +65,23 @@ private struct CommandService: Service {
     }
 
     func run() async throws {
-        let result = try await Subprocess.run(
-            command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
-            arguments: Arguments(Array(command.dropFirst())),
-            environment: environment,
-            input: .none,
-            output: .currentStandardOutput,
-            error: .currentStandardError
-        )
+        var options = PlatformOptions()
+        options.teardownSequence = [
+            .gracefulShutDown(allowedDurationToNextStep: .seconds(10))
+        ]
+        let child = options
+        // SIGTERM to us is SIGTERM to the command, and then the worker drains.
+        let result = try await cancelWhenGracefulShutdown {
+            try await Subprocess.run(
+                command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
+                arguments: Arguments(Array(command.dropFirst())),
+                environment: environment,
+                platformOptions: child,
+                input: .none,
+                output: .currentStandardOutput,
+                error: .currentStandardError
+            )
+        }
         switch result.terminationStatus {
         case .exited(let code): status.code.withLock { $0 = code }
         case .signaled(let signal): status.code.withLock { $0 = 128 + signal }

@@ -61,7 +61,7 @@ final class PrivateServers: Sendable {
                 ["-D", paths.postgres, "-m", "fast", "-w", "-t", "60", "stop"]
             )
         }
-        stopRedis()
+        await stopRedis()
     }
 
     // MARK: starting
@@ -105,7 +105,7 @@ final class PrivateServers: Sendable {
             try Self.program("redis-server"),
             [
                 "--port", "0", "--unixsocket", paths.redisSocket, "--unixsocketperm", "700",
-                "--daemonize", "yes", "--dir", paths.redis, "--pidfile", paths.redisPid,
+                "--daemonize", "yes", "--dir", paths.redis,
                 "--logfile", paths.redisLog, "--maxmemory-policy", "noeviction",
                 // A snapshot at shutdown keeps the lists for the next command.
                 "--save", "3600", "1", "--appendonly", "no",
@@ -130,13 +130,16 @@ final class PrivateServers: Sendable {
         return (try? await RedisClient(address, timeout: .seconds(2)).command("PING")) != nil
     }
 
-    private func stopRedis() {
-        guard let text = try? String(contentsOfFile: paths.redisPid, encoding: .utf8),
-            let pid = pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines))
-        else { return }
-        // SIGTERM makes Redis save and leave; 10 s are enough for what a private server holds.
-        guard kill(pid, SIGTERM) == 0 else { return }
-        for _ in 0..<500 where kill(pid, 0) == 0 { usleep(20_000) }
+    /// Asks the server on our own socket, which saves its lists and leaves: a pid file may be older
+    /// than the process that has its number now.
+    private func stopRedis() async {
+        guard await isRedisUp(), let address = try? redis else { return }
+        // It hangs up instead of answering.
+        _ = try? await RedisClient(address, timeout: .seconds(30)).command("SHUTDOWN")
+        for _ in 0..<500 {
+            if await !isRedisUp() { return }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
     }
 
     /// Runs a program as the servers' user and waits for it to end.

@@ -22,7 +22,6 @@ struct ServerPaths {
     var redis: String { base + "/redis" }
     var sockets: String { base + "/run" }
     var redisSocket: String { sockets + "/redis.sock" }
-    var redisPid: String { redis + "/redis.pid" }
     var postgresLog: String { base + "/postgres.log" }
     var redisLog: String { base + "/redis.log" }
 

@@ -24,31 +24,38 @@ struct CollectStep {
         guard let live = releases.first(where: { $0.state == "live" }) else {
             return try JobResult(result)
         }
+        // The most recently live ones are kept, which after a rollback are not the newest; and
+        // whatever Redis itself points at.
+        let cache = input.services.cache(feed)
         let retired = releases.filter { $0.state == "retired" }
-        let kept = Set(retired.prefix(input.pipeline.publish.keep - 1).map(\.number))
+            .sorted { ($0.liveAt ?? "", $0.number) > ($1.liveAt ?? "", $1.number) }
+        let pointers = [try await cache.live(), try await cache.previous()].compactMap(\.self)
+        let kept = Set(retired.prefix(input.pipeline.publish.keep - 1).map(\.number) + pointers)
         // Those still in writing and older than the live one belong to runs that failed.
         let garbage = releases.filter {
-            $0.number < live.number && $0.state != "collected" && !kept.contains($0.number)
+            $0.state != "live" && $0.state != "collected" && !kept.contains($0.number)
+                && ($0.state == "retired" || $0.number < live.number)
         }
         for (place, release) in garbage.enumerated() {
             try input.progress(
                 Double(place) / Double(garbage.count),
                 "removing release \(release.number)"
             )
-            try await remove(release)
+            guard try await remove(release) else { continue }
             try await input.services.releases.recordCollected(feed: feed, number: release.number)
             result.releases.append(release.number)
         }
         return try JobResult(result)
     }
 
-    private func remove(_ release: Releases.Release) async throws {
+    /// False when the release went live meanwhile.
+    private func remove(_ release: Releases.Release) async throws -> Bool {
         let cache = input.services.cache(release.feed)
-        try await cache.removeHead(release: release.number)
+        guard try await cache.removeHead(release: release.number) else { return false }
         // Without its dataset a release cannot be named; its keys carry an expiry for this case.
         guard
             let folder = try? input.services.artifacts.get(kind: "dataset", release.dataset).folder
-        else { return }
+        else { return true }
         let ids =
             release.listsFor == Audience.users.rawValue
             ? try Dataset.readUsers(from: folder) : try Dataset.readItems(from: folder)
@@ -61,5 +68,6 @@ struct CollectStep {
             // Readers come first: a pause after each 10,000 keys leaves them the server.
             if ids.count > 10_000 { try await Task.sleep(for: .milliseconds(50)) }
         }
+        return true
     }
 }

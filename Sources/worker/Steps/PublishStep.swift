@@ -37,7 +37,7 @@ struct PublishStep {
         // Whoever lost the job meanwhile must not touch the pointer; the token guards the rest.
         try input.progress(0.9, "moving the pointer")
         do {
-            try await cache.flip(from: expected, to: plan.release, token: input.job.lease)
+            try await cache.flip(from: expected, to: plan.release, token: input.job.lease, .publish)
         } catch {
             if case .fenced(let why) = error { throw FatalJobError(why) }
             throw error

@@ -29,6 +29,8 @@ struct StartRunStep {
             feed: pipeline.feed,
             pipeline: RunPlan.encode(pipeline),
             jobs: RunPlan.jobs(),
+            queue: job.queue,
+            startedBy: job.id,
             on: services.client
         )
         return try JobResult(["run": run])
