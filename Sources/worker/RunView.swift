@@ -21,12 +21,17 @@ struct RunView {
 
     mutating func show(_ jobs: [Runs.JobRow]) {
         if shown.isEmpty { print("run \(run) of \"\(feed)\"") }
+        var neverStarted: [String] = []
         for job in jobs where shown[job.id] != job.state {
             let before = shown.updateValue(job.state, forKey: job.id)
             guard
                 ["succeeded", "failed", "cancelled"].contains(job.state)
                     || (before != nil && job.state == "scheduled")
             else { continue }
+            if job.state == "cancelled" && job.seconds == nil {
+                neverStarted.append(job.name)
+                continue
+            }
             clearBar()
             let name = job.name.padding(toLength: 14, withPad: " ", startingAt: 0)
             let attempts = job.attempt > 1 ? ", attempt \(job.attempt)" : ""
@@ -35,6 +40,10 @@ struct RunView {
             if let error = job.error, job.state != "succeeded" {
                 print("    " + error.replacingOccurrences(of: "\n", with: "\n    "))
             }
+        }
+        if !neverStarted.isEmpty {
+            clearBar()
+            print("  not started: \(neverStarted.joined(separator: ", "))")
         }
         if Output.isTerminal { drawBar(jobs) }
         fflush(nil)
@@ -86,7 +95,7 @@ struct RunSummary: Encodable {
 
                 release \(publish.release) of "\(run.feed)" is live: \
                 \(Output.count(publish.lists)) lists, \(Output.bytes(publish.bytes)) written\
-                \(publish.cold > 0 ? "; \(Output.count(publish.cold)) ids get the default list" : "")
+                \(publish.cold > 0 ? "; \(Output.count(publish.cold)) ids unknown to the model get popular items" : "")
                 """
             )
         }

@@ -204,6 +204,7 @@ import Testing
         ("user,item,time\n", "has a header and no rows"),
         ("user,thing,time\na,b,1\n", "has no column \"item\""),
         ("user,item,time\na,x,1\n", "nothing to test on"),
+        ("user,item,time\na,x,1\na,y,2\nb,y,1\nb,x,2\n", "every list came out empty"),
         ("user,item,time\na,x,1\na,y,2\n", "none of the 2 items occurs at least 50 times"),
     ])
     func `bad events fail the run, say why, and publish nothing`(

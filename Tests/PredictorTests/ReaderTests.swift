@@ -33,6 +33,8 @@ struct DelimitedReaderTests {
         ("a,,\n,,\n", [["a", "", ""], ["", "", ""]]),
         ("\"\",x\n\"\"\n", [["", "x"], [""]]),
         ("say \"hi\",x\n", [["say \"hi\"", "x"]]),
+        ("\u{feff}a,b\n1,2\n", [["a", "b"], ["1", "2"]]),
+        ("\u{feff}", []),
         ("", []),
     ])
     func `CSV is read as RFC 4180 says`(_ text: String, _ rows: [[String]]) throws {

@@ -95,7 +95,7 @@ package struct DatasetBuilder {
 
     private func refuseIfBad() throws(PredictorError) {
         let path = settings.source.path
-        guard report.rows > 0 else { throw .file(path, "has a header and no rows") }
+        guard report.rows > 0 else { throw .input("\(path): has a header and no rows") }
         let share = Double(report.badRows) / Double(report.rows)
         guard share <= settings.badRows && !userOf.isEmpty else {
             throw .input(
@@ -242,9 +242,9 @@ private struct Header {
         _ record: inout Record,
         _ path: String
     ) throws(PredictorError) {
-        guard try reader.next(&record) else { throw .file(path, "is empty") }
+        guard try reader.next(&record) else { throw .input("\(path): is empty") }
         guard !record.bytes.contains(0) else {
-            throw .file(path, "is not a text file: it has zero bytes")
+            throw .input("\(path): is not a text file: it has zero bytes")
         }
         names = (0..<record.count).map { record.text($0) }
         self.path = path

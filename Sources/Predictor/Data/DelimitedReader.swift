@@ -32,6 +32,7 @@ struct DelimitedReader: ~Copyable {
     private var buffer = [UInt8](repeating: 0, count: 1 << 18)
     private var position = 0
     private var end = 0
+    private var isFirst = true
     private var line = 1
 
     init(_ path: String, format: Format) throws(PredictorError) {
@@ -83,7 +84,7 @@ struct DelimitedReader: ~Copyable {
             }
         }
         if isQuoted {
-            throw .file(file.path, "line \(record.line): a quote is opened and never closed")
+            throw .input("\(file.path), line \(record.line): a quote is opened and never closed")
         }
         if record.bytes.last == carriageReturn { record.bytes.removeLast() }
         guard !record.bytes.isEmpty || !record.ends.isEmpty || sawQuote else { return false }
@@ -111,7 +112,10 @@ struct DelimitedReader: ~Copyable {
         if position == end {
             position = 0
             end = try file.read(into: &buffer)
-            if end == 0 { return nil }
+            // Spreadsheets put a byte order mark in front of UTF-8.
+            if isFirst && buffer[..<end].starts(with: [0xef, 0xbb, 0xbf]) { position = 3 }
+            isFirst = false
+            if end == position { return nil }
         }
         return buffer[position]
     }

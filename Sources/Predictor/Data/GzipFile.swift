@@ -14,7 +14,7 @@ private import Glibc
         var status = stat()
         guard unsafe fstat(descriptor, &status) == 0, status.st_mode & S_IFMT != S_IFDIR else {
             close(descriptor)
-            throw .file(path, "is a folder, not a file")
+            throw .input("\(path): is a folder, not a file")
         }
         guard let handle = unsafe gzdopen(descriptor, "rb") else {
             close(descriptor)
@@ -35,9 +35,11 @@ private import Glibc
         var code: Int32 = 0
         let words = unsafe String(cString: gzerror(handle, &code))
         // A file cut short reads to its last byte, and then reports Z_BUF_ERROR.
-        if code == Z_BUF_ERROR { throw .file(path, "the gzip file is cut short") }
+        if code == Z_BUF_ERROR { throw .input("\(path): the gzip file is cut short") }
+        if code == Z_ERRNO { throw .file(path, unsafe String(cString: strerror(errno))) }
         if count < 0 || (code != Z_OK && code != Z_STREAM_END) {
-            throw .file(path, code == Z_ERRNO ? unsafe String(cString: strerror(errno)) : words)
+            // zlib puts a name of its own in front: "<fd:7>: incorrect data check".
+            throw .input("\(path): \(words.split(separator: ">: ").last ?? "damaged gzip data")")
         }
         return Int(count)
     }

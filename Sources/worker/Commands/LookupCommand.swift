@@ -19,6 +19,11 @@ struct LookupCommand: AsyncParsableCommand {
     var titles = false
     @OptionGroup var stores: StoreOptions
 
+    func validate() throws {
+        if id.isEmpty { throw ValidationError("the id is empty") }
+        if let count, count < 1 { throw ValidationError("-k is \(count), but must be 1 or more") }
+    }
+
     private struct Answer: Encodable {
         struct Entry: Encodable {
             let id: String

@@ -26,6 +26,9 @@ struct RollbackCommand: AsyncParsableCommand {
                         + "hint: `larder releases \(feed)` lists them"
                 )
             }
+            guard target != live else {
+                throw SettingsError("release \(live) of \"\(feed)\" is live already")
+            }
             try await cache.flip(
                 from: live,
                 to: target,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import Foundation
 import Jobs
 import Logging
+import Predictor
 import ServiceLifecycle
 
 struct RunCommand: AsyncParsableCommand {
@@ -26,6 +28,7 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         let parsed = try PipelineParser.parse(file: pipeline)
         try await stores.withServices { services, isPrivate in
+            try checkSources(parsed, isPrivate: isPrivate)
             let run = try await Graph.start(
                 feed: parsed.feed,
                 pipeline: RunPlan.encode(parsed),
@@ -57,7 +60,27 @@ struct RunCommand: AsyncParsableCommand {
             }
             try await ServiceGroup(draining: members, logger: logger).run()
             let state = try await services.runs.run(run).state
+            if state == "running" {
+                note(
+                    """
+                    run \(run) is not finished; \(isPrivate ? "go on with `larder worker --drain`" : "workers go on with it")
+                    hint: `larder runs show \(run)` looks at it, `larder runs cancel \(run)` ends it
+                    """
+                )
+                throw ExitCode(130)
+            }
             if state != "succeeded" { throw ExitCode(ExitStatus.failed.rawValue) }
+        }
+    }
+}
+
+extension RunCommand {
+    /// Workers read the files, maybe on other machines; with private servers it is this one.
+    private func checkSources(_ pipeline: Pipeline, isPrivate: Bool) throws {
+        let files = [pipeline.dataset.source.path, pipeline.dataset.items?.table.path]
+        for file in files.compactMap(\.self) where !FileManager.default.fileExists(atPath: file) {
+            guard !isPrivate else { throw SettingsError("\(file): there is no such file") }
+            note("\(file) is not on this machine; the workers must have it")
         }
     }
 }

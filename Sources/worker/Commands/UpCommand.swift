@@ -30,6 +30,8 @@ struct UpCommand: AsyncParsableCommand {
 
     func run() async throws {
         let status = try await stores.withServices(migrating: true) { services, isPrivate in
+            // Postgres has answered the migration; Redis must answer too before anything is promised.
+            try await services.redis.command("PING")
             let logger = worker.logger(command.isEmpty ? .info : .warning)
             var members: [any Service] = [worker.service(services, worker.settings, logger)]
             let guest =
@@ -45,7 +47,13 @@ struct UpCommand: AsyncParsableCommand {
             if let guest {
                 members.append(guest)
             } else if isPrivate {
-                note("up; stop with Ctrl-C. In another terminal: larder run PIPELINE --follow")
+                note(
+                    """
+                    up; stop with Ctrl-C. In another terminal: larder run PIPELINE --follow
+                    psql "\(services.database.target)"
+                    redis-cli -s \(services.redisAddress.socket ?? "")
+                    """
+                )
             }
             try await ServiceGroup(draining: members, logger: logger).run()
             return guest?.status.code.withLock { $0 } ?? 0

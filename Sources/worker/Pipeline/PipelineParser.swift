@@ -135,12 +135,16 @@ struct PipelineParser {
     }
 
     private func model(_ section: YAMLSection) -> Pipeline.Model {
-        defer { section.finish() }
         let kind =
             section.node == nil
             ? Popularity.kind
             : section.choice("kind", of: Pipeline.Model.kinds, default: nil)
-        guard kind == Prod2Vec.kind else { return .popularity }
+        guard kind == Prod2Vec.kind else {
+            // Of a kind that does not exist, nobody knows the keys.
+            if section.value("kind")?.scalar?.string == kind { section.finish() }
+            return .popularity
+        }
+        defer { section.finish() }
         var s = Prod2VecSettings()
         s.vectorSize = section.int("vector-size", default: s.vectorSize, in: 1...4096)
         s.window = section.int("window", default: s.window, in: 1...1000)

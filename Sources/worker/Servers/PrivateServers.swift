@@ -107,8 +107,8 @@ final class PrivateServers: Sendable {
                 "--port", "0", "--unixsocket", paths.redisSocket, "--unixsocketperm", "700",
                 "--daemonize", "yes", "--dir", paths.redis,
                 "--logfile", paths.redisLog, "--maxmemory-policy", "noeviction",
-                // A snapshot at shutdown keeps the lists for the next command.
-                "--save", "3600", "1", "--appendonly", "no",
+                // The lists are there for the next command, even after a kill -9.
+                "--save", "", "--appendonly", "yes",
             ]
         )
         for _ in 0..<100 {

@@ -40,11 +40,20 @@ struct ServerPaths {
     /// Makes the folders, owned by the servers' user and closed to others.
     func prepare() throws {
         for folder in [base, redis, sockets] {
-            try FileManager.default.createDirectory(
-                atPath: folder,
-                withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o700]
-            )
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: folder,
+                    withIntermediateDirectories: true,
+                    attributes: [.posixPermissions: 0o700]
+                )
+            } catch {
+                throw SettingsError(
+                    """
+                    cannot make \(folder) for the private servers: it belongs to another user
+                    hint: choose another folder with --home or LARDER_HOME
+                    """
+                )
+            }
             if let account { unsafe chown(folder, account.user, account.group) }
         }
     }

@@ -88,6 +88,7 @@ struct PredictStep {
         let everyNth = max(1, ids.count / Self.samples)
         var written = 0
         var bytes = 0
+        var entries = 0
         var cold = 0
         var samples: [ShardResult.Sample] = []
         // 4,096 lists are a few MiB: memory stays flat, and a cancel is obeyed soon.
@@ -99,11 +100,11 @@ struct PredictStep {
             )
             var batch: [FeedCache.List] = []
             for (index, list) in zip(range, try lists(ranker, dataset, range)) {
-                // Whoever asks for an id without a list gets the default list anyway.
-                if list.isCold || list.items.isEmpty {
-                    cold += 1
-                    continue
-                }
+                if list.isCold { cold += 1 }
+                // An unknown item gets what the default list says anyway. A user who is unknown to
+                // the model still gets a list, because what was seen must not be in it.
+                if list.isCold && input.pipeline.predict.audience == .items { continue }
+                entries += list.items.count
                 let encoded = encoder.encode(list.items, scores: list.scores)
                 batch.append(
                     FeedCache.List(id: ids.ids.bytes[ids.ids.range(index)], bytes: encoded)
@@ -122,7 +123,13 @@ struct PredictStep {
             written += batch.count
         }
         return try JobResult(
-            ShardResult(lists: written, bytes: bytes, cold: cold, samples: samples)
+            ShardResult(
+                lists: written,
+                entries: entries,
+                bytes: bytes,
+                cold: cold,
+                samples: samples
+            )
         )
     }
 

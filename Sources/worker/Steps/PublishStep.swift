@@ -22,6 +22,14 @@ struct PublishStep {
             bytes: shards.reduce(0) { $0 + $1.bytes },
             cold: shards.reduce(0) { $0 + $1.cold }
         )
+        guard shards.contains(where: { $0.entries > 0 }) else {
+            throw FatalJobError(
+                """
+                every list came out empty, so nothing is published
+                hint: with `predict: exclude: seen`, everybody may have seen everything
+                """
+            )
+        }
         let feed = input.pipeline.feed
         let cache = input.services.cache(feed)
         let expected = try await cache.live()

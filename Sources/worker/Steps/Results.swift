@@ -34,8 +34,10 @@ struct PredictResult: Codable, Sendable {
 struct ShardResult: Codable, Sendable {
     /// Lists written.
     let lists: Int
+    /// Items in all of them.
+    let entries: Int
     let bytes: Int
-    /// Ids that got no list because the model knows nothing about them.
+    /// Ids that the model knows nothing about; items among them got no list.
     let cold: Int
     let samples: [Sample]
 
