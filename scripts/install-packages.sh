@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs the Debian packages that Larder builds with and runs on, if any is missing.
+# Installs the Debian packages that Larder builds with and runs on, and those named, if missing.
 set -eu
 
 packages="postgresql redis-server libpq-dev libhiredis-dev libopenblas-dev zlib1g-dev
           pkg-config curl unzip ca-certificates"
 
 missing=""
-for package in $packages; do
+for package in $packages "$@"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
         missing="$missing $package"
 done

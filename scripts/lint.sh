@@ -36,5 +36,7 @@ lines=$(wc -l <README.md)
 
 if command -v docker-compose >/dev/null; then
     docker-compose -f docker-compose.yml config -q || complain "docker-compose.yml does not hold"
+else
+    echo "note: docker-compose.yml is not checked, there is no docker-compose here" >&2
 fi
 exit $status

@@ -27,7 +27,7 @@ struct JobRunnerTests {
         var settings = JobRunner.Settings()
         settings.slots = slots
         settings.exitsWhenEmpty = exitsWhenEmpty
-        settings.ttl = .seconds(3)
+        settings.ttl = .seconds(5)
         settings.heartbeatInterval = .milliseconds(200)
         settings.pollInterval = .milliseconds(100)
         settings.drainGrace = grace
@@ -75,9 +75,9 @@ struct JobRunnerTests {
         try await TestServers.withDatabase { database in
             let queue = Queue(Client(database))
             for _ in 0..<4 { _ = try await queue.enqueue("x") }
-            // Twice as long as the session would live without heartbeats.
+            // Longer than the session would live without heartbeats.
             try await runner(database, slots: 4) { _, _ in
-                let end = ContinuousClock.now + .seconds(6)
+                let end = ContinuousClock.now + .seconds(7)
                 while ContinuousClock.now < end {}
                 return JobResult()
             }.run()

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-private import CKernels
 
 /// rows × columns floats, row-major.
 package struct Matrix: Sendable, Equatable {

@@ -18,6 +18,8 @@ final class FileLock: Sendable {
         while flock(descriptor, exclusive ? LOCK_EX : LOCK_SH) != 0 && errno == EINTR {}
     }
 
+    func unlock() { flock(descriptor, LOCK_UN) }
+
     /// False when somebody else holds the lock too; ours is then gone.
     func tryLockExclusive() -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
 }

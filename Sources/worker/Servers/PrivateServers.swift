@@ -31,13 +31,16 @@ final class PrivateServers: Sendable {
 
     /// Starts what is not running and joins its users.
     static func join(home: String, announce: (String) -> Void) async throws -> PrivateServers {
+        // One command at a time looks and starts; who leaves meanwhile needs only the other lock.
+        let starting = try FileLock(home + "/start.lock")
+        starting.lock(exclusive: true)
+        // Named, because a value may go away after its last use, and the lock with it.
+        defer { starting.unlock() }
         let paths = try ServerPaths(home: home)
         try paths.prepare()
         let lock = try FileLock(home + "/servers.lock")
         lock.lock(exclusive: false)
         let servers = PrivateServers(paths, lock)
-        let starting = try FileLock(home + "/start.lock")
-        starting.lock(exclusive: true)
         do {
             try await servers.start(announce)
         } catch {

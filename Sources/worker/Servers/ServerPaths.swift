@@ -33,7 +33,7 @@ struct ServerPaths {
         if fits, account.map({ Self.canReach(home, $0) }) ?? true {
             base = inside
         } else {
-            base = "/var/tmp/larder-" + String(Self.hash(home), radix: 36)
+            base = "/var/tmp/larder-" + (try Self.identity(of: home))
         }
     }
 
@@ -87,7 +87,17 @@ struct ServerPaths {
         }
     }
 
-    private static func hash(_ text: String) -> UInt64 {
-        text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01b3 }
+    /// A name that lives and dies with the home folder: a new home at an old path must not find the
+    /// old one's data.
+    private static func identity(of home: String) throws -> String {
+        let file = home + "/servers.id"
+        if let known = try? String(contentsOfFile: file, encoding: .utf8) { return known }
+        let new = String(UUID().uuidString.lowercased().prefix(13))
+        do {
+            try new.write(toFile: file, atomically: true, encoding: .utf8)
+        } catch {
+            throw SettingsError("cannot write \(file): \(error.localizedDescription)")
+        }
+        return new
     }
 }
