@@ -37,12 +37,7 @@ package actor RedisClient {
     package func command(_ arguments: [String]) throws(CacheError) -> Reply {
         var buffer = RESPBuffer()
         buffer.append(arguments)
-        return try single(buffer)
-    }
-
-    @discardableResult
-    func single(_ command: RESPBuffer) throws(CacheError) -> Reply {
-        let reply = try exchange(command).first ?? .null
+        let reply = try exchange(buffer).first ?? .null
         if case .error(let words) = reply { throw .refused(words) }
         return reply
     }

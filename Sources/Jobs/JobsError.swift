@@ -8,7 +8,6 @@ package enum JobsError: Error, CustomStringConvertible {
     case schemaMissing(found: Int, known: Int)
     case runInProgress(feed: String, run: Int)
     case notFound(String)
-    case sessionLost
 
     package var description: String {
         switch self {
@@ -30,7 +29,6 @@ package enum JobsError: Error, CustomStringConvertible {
             `larder runs cancel \(run)`
             """
         case .notFound(let what): what
-        case .sessionLost: "this worker's session expired: its jobs belong to others now"
         }
     }
 }

@@ -9,7 +9,6 @@ package struct ConnectionSettings: Sendable {
     package var connectTimeout: Duration = .seconds(10)
     /// Enforced by the server and, a little later, by us: a half-open socket answers never.
     package var statementTimeout: Duration = .seconds(30)
-    package var applicationName = "larder"
 
     package init(_ target: String) { self.target = target }
 }
@@ -192,7 +191,7 @@ private struct ConnectionParameters {
         let statementMilliseconds = Int(settings.statementTimeout / .milliseconds(1))
         let ours = [
             "connect_timeout": String(max(1, Int(settings.connectTimeout / .seconds(1)))),
-            "fallback_application_name": settings.applicationName,
+            "fallback_application_name": "larder",
             // Half-open TCP connections are found in about 30 s.
             "keepalives": "1", "keepalives_idle": "10", "keepalives_interval": "5",
             "keepalives_count": "3", "tcp_user_timeout": "30000",

@@ -21,10 +21,6 @@ package struct Parameter: Sendable, ExpressibleByNilLiteral, ExpressibleByString
         Parameter("{" + values.map { String($0) }.joined(separator: ",") + "}")
     }
 
-    package static func array(_ values: [Bool]) -> Parameter {
-        Parameter("{" + values.map { $0 ? "t" : "f" }.joined(separator: ",") + "}")
-    }
-
     package static func array(_ values: [Double?]) -> Parameter {
         Parameter("{" + values.map { $0.map { String($0) } ?? "NULL" }.joined(separator: ",") + "}")
     }

@@ -8,7 +8,6 @@ struct ParameterTests {
         #expect(Parameter.array(["a", nil, #"q"\,{}"#]).text == #"{"a",NULL,"q\"\\,{}"}"#)
         #expect(Parameter.array([String]().map { Optional($0) }).text == "{}")
         #expect(Parameter.array([1, -2]).text == "{1,-2}")
-        #expect(Parameter.array([true, false]).text == "{t,f}")
         #expect(Parameter.array([1.5, nil]).text == "{1.5,NULL}")
     }
 

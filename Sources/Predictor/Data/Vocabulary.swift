@@ -32,7 +32,7 @@ package struct StringTable: Sendable {
 
 /// The map between the caller's ids and dense indices 0..<count.
 ///
-/// Ids are found by a linear-probing hash table of indices: about 8 + 2 × 4 bytes an id beside its
+/// Ids are found by a linear-probing hash table of indices: 8 bytes and 6 to 16 more an id beside its
 /// own bytes.
 package struct Vocabulary: Sendable {
     package private(set) var ids: StringTable

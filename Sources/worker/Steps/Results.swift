@@ -75,6 +75,4 @@ struct RunResults {
         }
         return try JSONDecoder().decode(type, from: Data(text.utf8))
     }
-
-    func has(_ name: String) -> Bool { results[name] != nil }
 }
