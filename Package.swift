@@ -34,7 +34,13 @@ let package = Package(
             pkgConfig: "openblas",
             providers: [.apt(["libopenblas-dev"])]
         ),
+        .systemLibrary(
+            name: "CCurl",
+            pkgConfig: "libcurl",
+            providers: [.apt(["libcurl4-openssl-dev"])]
+        ),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
 
         // Debug builds optimise the kernels too: the tests would take minutes otherwise.
         .target(
@@ -47,12 +53,24 @@ let package = Package(
         .target(
             name: "Jobs",
             dependencies: ["Postgres", .product(name: "Logging", package: "swift-log")],
-            resources: [.embedInCode("SQL"), .embedInCode("Migrations")],
+            resources: [
+                .embedInCode("SQL"), .embedInCode("Functions"), .embedInCode("Migrations"),
+            ],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "Transfer",
+            dependencies: ["CCurl", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict
+        ),
+        .target(
+            name: "Tables",
+            dependencies: ["CZlib", "CZstd", "Executors", "Postgres", "Transfer"],
             swiftSettings: strict
         ),
         .target(
             name: "Predictor",
-            dependencies: ["CKernels", "COpenBLAS", "CZlib"],
+            dependencies: ["CKernels", "COpenBLAS", "Executors", "Tables"],
             swiftSettings: strict
         ),
         .target(
@@ -62,13 +80,14 @@ let package = Package(
         ),
         .target(
             name: "Artifacts",
-            dependencies: [.product(name: "Crypto", package: "swift-crypto")],
+            dependencies: ["Transfer", .product(name: "Crypto", package: "swift-crypto")],
             swiftSettings: strict
         ),
         .executableTarget(
             name: "worker",
             dependencies: [
-                "Artifacts", "CacheWriter", "Executors", "Jobs", "Postgres", "Predictor",
+                "Artifacts", "CacheWriter", "Executors", "Jobs", "Postgres", "Predictor", "Tables",
+                "Transfer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -81,14 +100,20 @@ let package = Package(
 
         .target(
             name: "TestSupport",
-            dependencies: ["Artifacts", "CacheWriter", "Jobs", "Postgres", "Predictor"],
+            dependencies: ["Artifacts", "CacheWriter", "Jobs", "Postgres", "Predictor", "Tables"],
             path: "Tests/TestSupport",
             swiftSettings: strict
         ),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres"], swiftSettings: strict),
+        .testTarget(name: "JobsTests", dependencies: ["Jobs"], swiftSettings: strict),
+        .testTarget(
+            name: "TablesTests",
+            dependencies: ["CZlib", "CZstd", "Tables", "TestSupport"],
+            swiftSettings: strict
+        ),
         .testTarget(
             name: "PredictorTests",
-            dependencies: ["CKernels", "CZlib", "Predictor", "TestSupport"],
+            dependencies: ["CKernels", "Predictor", "Tables", "TestSupport"],
             swiftSettings: strict
         ),
         .testTarget(
@@ -103,14 +128,16 @@ let package = Package(
         ),
         .testTarget(
             name: "workerTests",
-            dependencies: ["Jobs", "Predictor", "worker"],
+            dependencies: ["Jobs", "Predictor", "Tables", "TestSupport", "worker"],
             swiftSettings: strict
         ),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "Artifacts", "CacheWriter", "Executors", "Jobs", "Postgres", "Predictor",
-                "TestSupport", "worker", .product(name: "Logging", package: "swift-log"),
+                "Tables", "TestSupport", "Transfer", "worker",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

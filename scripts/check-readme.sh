@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 make demo >"$work/demo.txt" 2>&1 || { cat "$work/demo.txt"; exit 1; }
 cat "$work/demo.txt"
 
-shape() { sed -E 's/[0-9][0-9.,]*/N/g; s/N[KM]iB/N/g; s/ +/ /g; s/ +$//; s#-s [^ ]+#-s SOCKET#'; }
+shape() { sed -E 's/dataset [0-9a-f]{12}/dataset ID/; s/[0-9][0-9.,]*/N/g; s/N[KM]iB/N/g; s/ +/ /g; s/ +$//; s#-s [^ ]+#-s SOCKET#'; }
 awk '/^<!-- transcript -->/ { on = 1; next } /^<!-- end -->/ { on = 0 } on' README.md |
     grep -v '^```' | grep -v '^\.\.\.$' | grep -v '^$' | shape >"$work/readme"
 shape <"$work/demo.txt" >"$work/demo"

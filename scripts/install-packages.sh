@@ -2,7 +2,7 @@
 # Installs the Debian packages that Larder builds with and runs on, and those named, if missing.
 set -eu
 
-packages="postgresql redis-server libpq-dev libhiredis-dev libopenblas-dev zlib1g-dev
+packages="postgresql redis-server libpq-dev libhiredis-dev libopenblas-dev zlib1g-dev libzstd-dev libcurl4-openssl-dev
           pkg-config curl unzip ca-certificates"
 
 missing=""

@@ -16,11 +16,13 @@ for file in $(find Tests -name '*.swift'); do
 done
 
 # One direction of dependencies: only `worker` knows them all.
-for rule in 'Predictor:Jobs|Postgres|CacheWriter|Artifacts|worker' \
-    'Jobs:Predictor|CacheWriter|Artifacts|worker' \
-    'CacheWriter:Predictor|Jobs|Postgres|Artifacts|worker' \
-    'Postgres:Jobs|Predictor|CacheWriter|Artifacts|worker' \
-    'Artifacts:Jobs|Postgres|Predictor|CacheWriter|worker'; do
+for rule in 'Transfer:Tables|Jobs|Postgres|CacheWriter|Artifacts|Predictor|worker' \
+    'Tables:Jobs|CacheWriter|Artifacts|Predictor|worker' \
+    'Predictor:Jobs|Postgres|Transfer|CacheWriter|Artifacts|worker' \
+    'Jobs:Predictor|Tables|CacheWriter|Artifacts|worker' \
+    'CacheWriter:Predictor|Tables|Jobs|Postgres|Artifacts|worker' \
+    'Postgres:Jobs|Predictor|Tables|CacheWriter|Artifacts|worker' \
+    'Artifacts:Jobs|Tables|Postgres|Predictor|CacheWriter|worker'; do
     target=${rule%%:*}
     if grep -rnE "^ *(private |package |internal |@testable )*import (${rule#*:})\$" "Sources/$target"; then
         complain "$target must not import ${rule#*:}"

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-private import Crypto
 private import FoundationEssentials
 private import Glibc
 
@@ -23,6 +22,12 @@ package struct Artifact: Sendable {
             throw ArtifactError(description: "\(folder)/manifest.json cannot be read: \(error)")
         }
     }
+
+    fileprivate func files() throws -> [ManifestFile] {
+        struct Files: Decodable { let files: [ManifestFile] }
+        let data = try Data(contentsOf: URL(filePath: folder + "/manifest.json"))
+        return try JSONDecoder().decode(Files.self, from: data).files
+    }
 }
 
 private struct Manifest<About: Codable>: Codable {
@@ -37,13 +42,32 @@ private struct ManifestFile: Codable {
     let sha256: String
 }
 
-/// Keeps artifacts in a folder.
+/// Keeps artifacts in a folder, or in a bucket of S3 with a folder that remembers what was used.
 ///
-/// Writing is all or nothing: files are made in a temporary folder, synced, and renamed into place.
+/// Writing is all or nothing: files are made in a temporary folder, synced, and renamed into place;
+/// in a bucket the manifest comes last.
 package struct ArtifactStore: Sendable {
     private let root: String
+    private let bucket: S3Artifacts?
 
-    package init(_ root: String) { self.root = root }
+    private var check: Check = {}
+
+    package typealias Check = @Sendable () throws -> Void
+
+    package init(_ root: String, bucket: S3Artifacts? = nil) {
+        self.root = root
+        self.bucket = bucket
+    }
+
+    /// The same store, whose transfers ask now and then, by what `check` throws, whether to stop.
+    package func checking(_ check: @escaping Check) -> ArtifactStore {
+        var store = self
+        store.check = check
+        return store
+    }
+
+    /// What messages call it.
+    private var name: String { bucket?.name ?? root }
 
     /// Makes an artifact: `body` writes its files into the folder it is given.
     ///
@@ -53,35 +77,122 @@ package struct ArtifactStore: Sendable {
         about: some Codable & Sendable,
         _ body: (String) throws -> Void
     ) throws -> Artifact {
+        try add(kind: kind) { folder in (about, try body(folder)) }.0
+    }
+
+    /// The same where what the manifest says is known only when the files are written; returns what
+    /// `body` makes beside it.
+    package func add<About: Codable & Sendable, Value>(
+        kind: String,
+        _ body: (String) throws -> (about: About, Value)
+    ) throws -> (Artifact, Value) {
         let temporary = "\(root)/tmp/\(UUID().uuidString.lowercased())"
         try makeFolder(temporary)
-        var isKept = false
-        defer { if !isKept { try? FileManager.default.removeItem(atPath: temporary) } }
-        try body(temporary)
-        let manifest = try write(manifestOf: temporary, kind: kind, about: about)
-        let id = SHA256.hash(data: manifest).hex
+        // Where it was moved away, nothing is left to remove.
+        defer { try? FileManager.default.removeItem(atPath: temporary) }
+        let (about, value) = try body(temporary)
+        let (manifest, files) = try write(manifestOf: temporary, kind: kind, about: about)
+        var hash = ContentHash()
+        hash.add(manifest)
+        let id = hash.hex
         let artifact = artifact(kind, id)
-        try makeFolder(String(artifact.folder.dropLast(id.count + 1)))
-        if unsafe rename(temporary, artifact.folder) == 0 {
-            isKept = true
-        } else if errno != EEXIST && errno != ENOTEMPTY {
-            throw failure("move the artifact to \(artifact.folder)")
-        }
+        try move(temporary, to: artifact)
+        try bucket?.upload(kind, id, from: artifact.folder, files, check)
+        return (artifact, value)
+    }
+
+    /// Throws unless it is there; fetches it from a bucket the first time.
+    package func get(kind: String, _ id: String) throws -> Artifact {
+        if let artifact = try lookUp(kind: kind, id) { return artifact }
+        throw ArtifactError(
+            description: """
+                \(kind) \(id.prefix(12)) is not in the artifact store \(name)
+                hint: workers must share one store; see LARDER_ARTIFACTS
+                """
+        )
+    }
+
+    /// Nil when it is certainly not there; throws when nobody can say now.
+    package func lookUp(kind: String, _ id: String) throws -> Artifact? {
+        let artifact = artifact(kind, id)
+        if unsafe access(artifact.folder + "/manifest.json", R_OK) == 0 { return artifact }
+        guard let bucket, try fetch(artifact, kind, from: bucket) else { return nil }
         return artifact
     }
 
-    /// Throws unless it is there.
-    package func get(kind: String, _ id: String) throws(ArtifactError) -> Artifact {
-        let artifact = artifact(kind, id)
-        guard unsafe access(artifact.folder + "/manifest.json", R_OK) == 0 else {
-            throw ArtifactError(
-                description: """
-                    \(kind) \(id.prefix(12)) is not in the artifact store \(root)
-                    hint: workers must share one store; see LARDER_ARTIFACTS
-                    """
+    /// False when it is not in the bucket.
+    private func fetch(
+        _ artifact: Artifact,
+        _ kind: String,
+        from bucket: S3Artifacts
+    ) throws -> Bool {
+        let temporary = "\(root)/tmp/\(UUID().uuidString.lowercased())"
+        try makeFolder(temporary)
+        defer { try? FileManager.default.removeItem(atPath: temporary) }
+        guard try bucket.downloadManifest(kind, artifact.id, into: temporary, check) else {
+            return false
+        }
+        for file in try Artifact(id: artifact.id, folder: temporary).files() {
+            try bucket.download(
+                kind,
+                artifact.id,
+                file.name,
+                sha256: file.sha256,
+                into: temporary,
+                check
             )
         }
-        return artifact
+        try move(temporary, to: artifact)
+        return true
+    }
+
+    /// Another may have been faster, which is no error: it has the same content.
+    private func move(_ temporary: String, to artifact: Artifact) throws {
+        let parent = String(artifact.folder.dropLast(artifact.id.count + 1))
+        try makeFolder(parent)
+        // A crash of the machine must not leave half of it under its name.
+        for file in try FileManager.default.contentsOfDirectory(atPath: temporary) {
+            try sync("\(temporary)/\(file)")
+        }
+        try sync(temporary)
+        defer { try? sync(parent) }
+        if unsafe rename(temporary, artifact.folder) != 0 && errno != EEXIST && errno != ENOTEMPTY {
+            throw ArtifactError.system("move the artifact to \(artifact.folder)")
+        }
+    }
+
+    private func sync(_ path: String) throws(ArtifactError) {
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw ArtifactError.system("open \(path)") }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw ArtifactError.system("sync \(path)") }
+    }
+
+    /// The one whose id begins so.
+    package func find(kind: String, prefix: String) throws -> Artifact {
+        guard prefix.count >= 2, prefix.allSatisfy({ $0.isHexDigit && !$0.isUppercase }) else {
+            throw ArtifactError(
+                description:
+                    "\"\(prefix)\" is not the beginning of an id: hexadecimal digits, at least two"
+            )
+        }
+        let folder = "\(root)/\(kind)/\(prefix.prefix(2))"
+        let local = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
+            .filter { $0.hasPrefix(prefix) }
+        let found = try Set(local).union(bucket?.ids(kind, prefix: prefix) ?? []).sorted()
+        if found.count == 1 { return try get(kind: kind, found[0]) }
+        let reason =
+            found.isEmpty
+            ? "no \(kind) \(prefix) is in the artifact store \(name)"
+            : "\(prefix) is the beginning of \(found.count) ids: "
+                + found.prefix(5).map { String($0.prefix(12)) }.joined(separator: ", ")
+        throw ArtifactError(description: reason)
+    }
+
+    /// Removes an artifact that nothing refers to any more; it is no error if it is gone.
+    package func remove(kind: String, _ id: String) throws {
+        try bucket?.remove(kind, id)
+        try? FileManager.default.removeItem(atPath: artifact(kind, id).folder)
     }
 
     private func artifact(_ kind: String, _ id: String) -> Artifact {
@@ -92,11 +203,12 @@ package struct ArtifactStore: Sendable {
         manifestOf folder: String,
         kind: String,
         about: some Codable & Sendable
-    ) throws -> Data {
+    ) throws -> (text: String, files: [String]) {
         let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted().map {
             name -> ManifestFile in
-            let (hash, bytes) = try digest(folder + "/" + name)
-            return ManifestFile(name: name, bytes: bytes, sha256: hash)
+            var hash = ContentHash()
+            let bytes = try hash.add(file: folder + "/" + name)
+            return ManifestFile(name: name, bytes: bytes, sha256: hash.hex)
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
@@ -104,24 +216,9 @@ package struct ArtifactStore: Sendable {
         do {
             try data.write(to: URL(filePath: folder + "/manifest.json"))
         } catch {
-            throw failure("write \(folder)/manifest.json")
+            throw ArtifactError.system("write \(folder)/manifest.json")
         }
-        return data
-    }
-
-    private func digest(_ path: String) throws(ArtifactError) -> (hash: String, bytes: Int) {
-        guard let file = unsafe fopen(path, "rb") else { throw failure("read \(path)") }
-        defer { _ = unsafe fclose(file) }
-        var hash = SHA256()
-        var total = 0
-        var buffer = [UInt8](repeating: 0, count: 1 << 18)
-        while true {
-            let count = unsafe fread(&buffer, 1, buffer.count, file)
-            if count == 0 { break }
-            hash.update(data: buffer[..<count])
-            total += count
-        }
-        return (hash.finalize().hex, total)
+        return (String(decoding: data, as: UTF8.self), files.map(\.name))
     }
 
     private func makeFolder(_ path: String) throws(ArtifactError) {
@@ -131,19 +228,7 @@ package struct ArtifactStore: Sendable {
                 withIntermediateDirectories: true
             )
         } catch {
-            throw failure("make the folder \(path)")
+            throw ArtifactError.system("make the folder \(path)")
         }
-    }
-
-    private func failure(_ action: String) -> ArtifactError {
-        ArtifactError(
-            description: "cannot \(action): \(unsafe String(cString: strerror(errno)))"
-        )
-    }
-}
-
-extension Digest {
-    fileprivate var hex: String {
-        map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 }

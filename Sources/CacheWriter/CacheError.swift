@@ -11,6 +11,11 @@ package enum CacheError: Error, CustomStringConvertible, Equatable {
     /// The pointer was moved by someone with a later claim.
     case fenced(String)
 
+    /// Redis is at its maxmemory.
+    package var isFull: Bool {
+        if case .refused(let words) = self { words.hasPrefix("OOM") } else { false }
+    }
+
     package var description: String {
         switch self {
         case .unreachable(let why): "Redis cannot be reached: \(why)"

@@ -298,6 +298,40 @@ package struct FeedCache: Sendable {
         )
     }
 
+    /// Lists of a release, live or not; nil for ids that have none.
+    package func lists(
+        _ ids: [[UInt8]],
+        release: Int
+    ) async throws(CacheError) -> (lists: [[ListFormat.Entry]?], defaultList: [ListFormat.Entry]) {
+        var head = RESPBuffer()
+        head.append("HGET", keys.meta(release), "format")
+        head.append("GET", keys.defaultList(release))
+        let replies = try await client.exchange(head)
+        for case .error(let words) in replies { throw .refused(words) }
+        // A release that is gone has no lists.
+        guard let format = replies[0].text.flatMap({ ListFormat(rawValue: $0) }) else {
+            return ([[ListFormat.Entry]?](repeating: nil, count: ids.count), [])
+        }
+        var lists: [[ListFormat.Entry]?] = []
+        for start in stride(from: 0, to: ids.count, by: 500) {
+            var buffer = RESPBuffer()
+            for id in ids[start..<min(start + 500, ids.count)] {
+                buffer.begin(2)
+                buffer.append(argument: "GET".utf8)
+                buffer.append(argument: keys.list(release, id))
+            }
+            for reply in try await client.exchange(buffer) {
+                switch reply {
+                case .error(let words): throw .refused(words)
+                case .bytes(let bytes): lists.append(format.decode(bytes))
+                default: lists.append(nil)
+                }
+            }
+        }
+        guard case .bytes(let bytes) = replies[1] else { return (lists, []) }
+        return (lists, format.decode(bytes) ?? [])
+    }
+
     // MARK: garbage
 
     /// Unlinks lists of a release that is not live, by name: never SCAN or KEYS.

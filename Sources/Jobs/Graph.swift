@@ -6,7 +6,7 @@ package enum Graph {
     /// Adds a run of `feed` with all its jobs, all or nothing, and returns its number.
     ///
     /// `pipeline` is the JSON that the run's jobs read their settings from. A feed has one run at
-    /// a time: its row is locked, then looked at. A job that starts a run gives its id as
+    /// a time: its row is locked, then looked at. `forced`: why gates are not to refuse it. A job that starts a run gives its id as
     /// `startedBy`; its second attempt gets the run of its first.
     package static func start(
         feed: String,
@@ -14,6 +14,7 @@ package enum Graph {
         jobs: [NewJob],
         queue: String = "default",
         startedBy job: Int? = nil,
+        forced: String? = nil,
         on client: Client
     ) async throws(JobsError) -> Int {
         let started = try await during("start a run of \"\(feed)\"") { () throws(PostgresError) in
@@ -50,21 +51,17 @@ package enum Graph {
                 let run = try ids(
                     connection.execute(
                         """
-                        INSERT INTO larder.runs (feed, pipeline, started_by)
-                        VALUES ($1, $2, $3::bigint) RETURNING id
+                        INSERT INTO larder.runs (feed, pipeline, started_by, forced)
+                        VALUES ($1, $2, $3::bigint, $4) RETURNING id
                         """,
-                        [Parameter(feed), Parameter(pipeline), Parameter(job)]
+                        [
+                            Parameter(feed), Parameter(pipeline), Parameter(job),
+                            Parameter(forced),
+                        ]
                     )
                 )[0]
-                _ = try connection.execute(
-                    "INSERT INTO larder.queues (name) VALUES ($1) ON CONFLICT DO NOTHING",
-                    [Parameter(queue)]
-                )
                 try insert(jobs, run: run, queue: queue, on: connection)
-                _ = try connection.execute(
-                    "SELECT pg_notify($1, $2)",
-                    [Parameter(Queue.readyChannel), Parameter(queue)]
-                )
+                _ = try connection.execute("SELECT larder.wake($1)", [Parameter(queue)])
                 return .run(run)
             }
         }
@@ -90,25 +87,32 @@ package enum Graph {
         precondition(byName.count == jobs.count, "two jobs of a run have one name")
         var parents: [Int] = []
         var children: [Int] = []
+        var onFail: [String?] = []
         for (job, id) in zip(jobs, ids) {
-            for name in job.after {
-                guard let parent = byName[name] else {
-                    preconditionFailure("\(job.name) waits for \(name), which is not in the run")
+            for (names, rule) in [(job.after, "cancel"), (job.afterEndOf, "ignore")] {
+                for name in names {
+                    guard let parent = byName[name] else {
+                        preconditionFailure("\(job.name) waits for \(name), not in the run")
+                    }
+                    parents.append(parent)
+                    children.append(id)
+                    onFail.append(rule)
                 }
-                parents.append(parent)
-                children.append(id)
             }
         }
-        _ = try connection.execute(SQL.insertDependencies, [.array(parents), .array(children)])
+        _ = try connection.execute(
+            SQL.insertDependencies,
+            [.array(parents), .array(children), .array(onFail)]
+        )
     }
 
-    /// Adds a group and its jobs in the transaction of the job that fans out.
+    /// Adds a group and its jobs in the transaction of the job that fans out; false when the join is
+    /// not there any more.
     static func fanOut(
         _ fanOut: FanOut,
         from run: Int,
         on connection: borrowing Connection
-    ) throws(PostgresError) {
-        precondition(!fanOut.jobs.isEmpty, "a fan-out into no jobs would never be joined")
+    ) throws(PostgresError) -> Bool {
         let join = try connection.execute(
             """
             SELECT j.id, q.name AS queue FROM larder.jobs j
@@ -119,18 +123,32 @@ package enum Graph {
         ).map { row throws(PostgresError) in
             (id: try row.decode("id", Int.self), queue: try row.decode("queue", String.self))
         }.first
-        // Cancelled meanwhile: then nothing is left that its members would be joined by.
-        guard let join else { return }
+        guard let join else { return false }
         let group = try ids(
             connection.execute(
                 """
-                INSERT INTO larder.groups (run_id, total, join_job)
-                VALUES ($1::bigint, $2::int, $3::bigint) RETURNING id
+                INSERT INTO larder.groups (run_id, total, join_job, need, early, deadline_at)
+                VALUES ($1::bigint, $2::int, $3::bigint, $4::int, $5::bool,
+                        clock_timestamp() + $6::interval)
+                RETURNING id
                 """,
                 [Parameter(run), Parameter(fanOut.jobs.count), Parameter(join.id)]
+                    + parameters(fanOut.policy, of: fanOut.jobs.count)
             )
         )[0]
         _ = try add(fanOut.jobs, run: run, group: group, queue: join.queue, on: connection)
+        _ = try connection.execute("SELECT larder.wake($1)", [Parameter(join.queue)])
+        return true
+    }
+
+    /// How many must succeed, whether to go on as soon as they have, and the time allowed.
+    private static func parameters(_ policy: JoinPolicy, of total: Int) -> [Parameter] {
+        switch policy {
+        case .all(let maxFailed): [Parameter(max(0, total - maxFailed)), Parameter(false), nil]
+        case .atLeast(let count): [Parameter(min(total, count)), Parameter(true), nil]
+        case .firstGood: [1, Parameter(true), nil]
+        case .bestOf(let time): [1, Parameter(false), Parameter(time)]
+        }
     }
 
     private static func add(
@@ -146,9 +164,14 @@ package enum Graph {
                 [
                     Parameter(run), Parameter(group), Parameter(queue),
                     .array(jobs.map(\.name)), .array(jobs.map(\.kind)), .array(jobs.map(\.args)),
-                    .array(jobs.map { $0.after.count + ($0.joinsGroup ? 1 : 0) }),
+                    .array(
+                        jobs.map { job in
+                            job.after.count + job.afterEndOf.count + (job.joinsGroup ? 1 : 0)
+                        }
+                    ),
+                    .array(jobs.map { $0.joinsGroup ? "t" : "f" }),
                     .array(jobs.map { Parameter($0.timeout).text }),
-                    .array(jobs.map(\.maxAttempts)),
+                    .array(jobs.map { $0.maxAttempts.map { String($0) } }),
                 ]
             )
         ).sorted()

@@ -8,6 +8,7 @@ package enum JobsError: Error, CustomStringConvertible {
     case schemaMissing(found: Int, known: Int)
     case runInProgress(feed: String, run: Int)
     case notFound(String)
+    case malformed(String)
 
     package var description: String {
         switch self {
@@ -28,7 +29,7 @@ package enum JobsError: Error, CustomStringConvertible {
             hint: watch it with `larder runs show \(run)`, or stop it with \
             `larder runs cancel \(run)`
             """
-        case .notFound(let what): what
+        case .notFound(let what), .malformed(let what): what
         }
     }
 }

@@ -12,14 +12,20 @@ package struct Migrator: Sendable {
     ///
     /// A file that has been released is never edited.
     private static let migrations: [(number: Int, name: String, sql: [UInt8])] = [
-        (1, "create", PackageResources.migration_001_create_sql)
+        (1, "create", PackageResources.migration_001_create_sql),
+        (2, "harden", PackageResources.migration_002_harden_sql),
+        (3, "datasets", PackageResources.migration_003_datasets_sql),
+        (4, "gates", PackageResources.migration_004_gates_sql),
     ]
 
     package static var latest: Int { migrations.last?.number ?? 0 }
 
     /// Applies what is missing and returns the names of what was applied.
     package func migrate() async throws(JobsError) -> [String] {
-        let known = Self.latest
+        try await migrate(to: Self.latest)
+    }
+
+    func migrate(to known: Int) async throws(JobsError) -> [String] {
         let outcome = try await during("migrate the database") { () throws(PostgresError) in
             try await client.transaction { connection throws(PostgresError) in
                 // "larder" in ASCII: the second migrator waits here and then finds nothing to do.
@@ -34,13 +40,18 @@ package struct Migrator: Sendable {
                 )
                 let found = try Self.version(connection)
                 guard found <= known else { return (found, [String]()) }
-                let pending = Self.migrations.filter { $0.number > found }
+                let pending = Self.migrations.filter { $0.number > found && $0.number <= known }
                 for migration in pending {
-                    try connection.executeScript(String(decoding: migration.sql, as: UTF8.self))
+                    try connection.executeScript(SQL.text(migration.sql))
                     _ = try connection.execute(
                         "INSERT INTO larder.migrations (number, name) VALUES ($1, $2)",
                         [Parameter(migration.number), Parameter(migration.name)]
                     )
+                }
+                // A change of a function comes with a migration, if only an empty one: its number
+                // is how a worker knows that it can work with this database.
+                if !pending.isEmpty, known == Self.latest {
+                    for function in SQL.functions { try connection.executeScript(function) }
                 }
                 return (found, pending.map { "\($0.number) \($0.name)" })
             }

@@ -71,6 +71,9 @@ package struct Releases: Sendable {
                     SQL.recordLive,
                     [Parameter(feed), Parameter(number), Parameter(lists), Parameter(bytes)]
                 )
+                for statement in [SQL.closeSpan, SQL.openSpan] {
+                    _ = try connection.execute(statement, [Parameter(feed), Parameter(number)])
+                }
             }
         }
     }
@@ -97,8 +100,55 @@ package struct Releases: Sendable {
         }[0]
     }
 
+    /// A time that readers were sent to a release.
+    package struct Span: Sendable {
+        package let number: Int
+        package let k: Int
+        /// In seconds since 1970.
+        package let since: Double
+        /// Nil of the one that is live.
+        package let until: Double?
+    }
+
+    /// Of the releases that are not collected, oldest first.
+    package func spans(feed: String) async throws(JobsError) -> [Span] {
+        try await during("list when releases were live") { () throws(PostgresError) in
+            try await client.query(
+                """
+                SELECT s.number, r.k, extract(epoch FROM s.since) AS since,
+                       extract(epoch FROM s.until) AS until
+                FROM larder.live_spans s JOIN larder.releases r USING (feed, number)
+                WHERE s.feed = $1 AND r.state <> 'collected' ORDER BY s.since
+                """,
+                [Parameter(feed)]
+            ) { row throws(PostgresError) in
+                Span(
+                    number: try row.decode("number"),
+                    k: try row.decode("k"),
+                    since: try row.decode("since"),
+                    until: try row.decodeIfPresent("until")
+                )
+            }
+        }
+    }
+
+    /// The live release of a feed, or the one with this number; nil where there is none.
+    package func find(feed: String, number: Int? = nil) async throws(JobsError) -> Release? {
+        try await list(
+            feed: feed,
+            number: number,
+            state: number == nil ? "live" : nil,
+            limit: 1
+        ).first
+    }
+
     /// Newest first.
-    package func list(feed: String? = nil, limit: Int = 50) async throws(JobsError) -> [Release] {
+    package func list(
+        feed: String? = nil,
+        number: Int? = nil,
+        state: String? = nil,
+        limit: Int = 50
+    ) async throws(JobsError) -> [Release] {
         try await during("list releases") { () throws(PostgresError) in
             try await client.query(
                 """
@@ -106,10 +156,12 @@ package struct Releases: Sendable {
                        model, to_char(created_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS created_at,
                        to_char(live_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS live_at
                 FROM larder.releases
-                WHERE $1::text IS NULL OR feed = $1::text
+                WHERE ($1::text IS NULL OR feed = $1::text)
+                  AND ($3::int IS NULL OR number = $3::int)
+                  AND ($4::text IS NULL OR state = $4::text)
                 ORDER BY feed, number DESC LIMIT $2::int
                 """,
-                [Parameter(feed), Parameter(limit)]
+                [Parameter(feed), Parameter(limit), Parameter(number), Parameter(state)]
             ) { row throws(PostgresError) in
                 Release(
                     feed: try row.decode("feed"),

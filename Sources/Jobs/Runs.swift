@@ -16,6 +16,8 @@ package struct Runs: Sendable {
         package let seconds: Double
         package let jobs: Int
         package let ended: Int
+        /// Why it goes live although a gate refuses it.
+        package let forced: String?
     }
 
     package struct JobRow: Sendable, Encodable {
@@ -27,11 +29,21 @@ package struct Runs: Sendable {
         package let state: String
         package let attempt: Int
         package let maxAttempts: Int
+        /// When the last attempt began, in seconds since 1970.
+        package let started: Double?
         /// Seconds spent in the last attempt.
         package let seconds: Double?
         package let fraction: Double?
         package let message: String?
         package let error: String?
+        package let priority: Int
+        package let args: String
+        package let result: String?
+        package let dedupKey: String?
+        package let quarantined: Bool
+        package let cancelling: Bool
+        /// Where the next attempt goes on.
+        package let checkpoint: String?
     }
 
     package func list(limit: Int = 20, id: Int? = nil) async throws(JobsError) -> [Run] {
@@ -41,8 +53,8 @@ package struct Runs: Sendable {
                 SELECT s.id, s.feed, s.state, to_char(s.created_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS created_at,
                        extract(epoch FROM coalesce(s.finished_at, clock_timestamp()) - s.created_at)
                            AS seconds,
-                       j.jobs, j.ended
-                FROM larder.run_states s
+                       j.jobs, j.ended, r.forced
+                FROM larder.run_states s JOIN larder.runs r ON r.id = s.id
                 CROSS JOIN LATERAL (
                     SELECT count(*) AS jobs, count(*) FILTER (WHERE a.finished_at IS NOT NULL) AS ended
                     FROM larder.all_jobs a WHERE a.run_id = s.id) j
@@ -58,7 +70,8 @@ package struct Runs: Sendable {
                     createdAt: try row.decode("created_at"),
                     seconds: try row.decode("seconds"),
                     jobs: try row.decode("jobs"),
-                    ended: try row.decode("ended")
+                    ended: try row.decode("ended"),
+                    forced: try row.decodeIfPresent("forced")
                 )
             }
         }
@@ -75,25 +88,34 @@ package struct Runs: Sendable {
     package func jobs(
         run: Int? = nil,
         state: String? = nil,
+        kind: String? = nil,
+        queue: String? = nil,
         id: Int? = nil,
-        limit: Int = 50
+        limit: Int = 50,
+        withResults: Bool = true
     ) async throws(JobsError) -> [JobRow] {
-        try await during("list jobs") { () throws(PostgresError) in
+        // Two texts, so that the newest few of millions come from an index.
+        let order = run == nil ? "id DESC" : "coalesce(started_at, 'infinity'), id"
+        return try await during("list jobs") { () throws(PostgresError) in
             try await client.query(
                 """
-                SELECT id, run_id, queue, name, kind, state, attempt, max_attempts, fraction,
-                       message, error,
+                SELECT id, run_id, queue, name, kind, state, attempt, max_attempts, fraction, message,
+                       error, priority, args, dedup_key, quarantined, cancelling, checkpoint,
+                       CASE WHEN $7::bool THEN result END AS result,
                        extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)
-                           AS seconds
+                           AS seconds, extract(epoch FROM started_at) AS started
                 FROM larder.all_jobs
                 WHERE ($1::bigint IS NULL OR run_id = $1::bigint)
                   AND ($2::text IS NULL OR state::text = $2::text)
                   AND ($3::bigint IS NULL OR id = $3::bigint)
-                ORDER BY CASE WHEN $1::bigint IS NOT NULL THEN coalesce(started_at, 'infinity') END,
-                         CASE WHEN $1::bigint IS NULL THEN -id ELSE id END
-                LIMIT $4::int
+                  AND ($5::text IS NULL OR kind = $5::text)
+                  AND ($6::text IS NULL OR queue = $6::text)
+                ORDER BY \(order) LIMIT $4::int
                 """,
-                [Parameter(run), Parameter(state), Parameter(id), Parameter(limit)]
+                [
+                    Parameter(run), Parameter(state), Parameter(id), Parameter(limit),
+                    Parameter(kind), Parameter(queue), Parameter(withResults),
+                ]
             ) { row throws(PostgresError) in
                 JobRow(
                     id: try row.decode("id"),
@@ -104,9 +126,60 @@ package struct Runs: Sendable {
                     state: try row.decode("state"),
                     attempt: try row.decode("attempt"),
                     maxAttempts: try row.decode("max_attempts"),
+                    started: try row.decodeIfPresent("started"),
                     seconds: try row.decodeIfPresent("seconds"),
                     fraction: try row.decodeIfPresent("fraction"),
                     message: try row.decodeIfPresent("message"),
+                    error: try row.decodeIfPresent("error"),
+                    priority: try row.decode("priority"),
+                    args: try row.decode("args"),
+                    result: try row.decodeIfPresent("result"),
+                    dedupKey: try row.decodeIfPresent("dedup_key"),
+                    quarantined: try row.decode("quarantined"),
+                    cancelling: try row.decode("cancelling"),
+                    checkpoint: try row.decodeIfPresent("checkpoint")
+                )
+            }
+        }
+    }
+
+    package func job(_ id: Int) async throws(JobsError) -> JobRow {
+        guard let job = try await jobs(id: id).first else {
+            throw .notFound("there is no job \(id)\nhint: `larder jobs` lists them")
+        }
+        return job
+    }
+
+    package struct Attempt: Sendable, Encodable {
+        package let attempt: Int
+        /// `retry`, `resource`, `lost`, `failed` or `cancelled`.
+        package let outcome: String
+        package let startedAt: String?
+        package let seconds: Double?
+        /// Where it ran, as far as that is still known.
+        package let host: String?
+        package let error: String?
+    }
+
+    /// The attempts of a job that did not succeed, in order.
+    package func attempts(of job: Int) async throws(JobsError) -> [Attempt] {
+        try await during("list the attempts of job \(job)") { () throws(PostgresError) in
+            try await client.query(
+                """
+                SELECT t.attempt, t.outcome, t.error, s.host,
+                       to_char(t.started_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS started_at,
+                       extract(epoch FROM t.ended_at - t.started_at) AS seconds
+                FROM larder.attempts t LEFT JOIN larder.sessions s ON s.id = t.session_id
+                WHERE t.job_id = $1::bigint ORDER BY t.ended_at
+                """,
+                [Parameter(job)]
+            ) { row throws(PostgresError) in
+                Attempt(
+                    attempt: try row.decode("attempt"),
+                    outcome: try row.decode("outcome"),
+                    startedAt: try row.decodeIfPresent("started_at"),
+                    seconds: try row.decodeIfPresent("seconds"),
+                    host: try row.decodeIfPresent("host"),
                     error: try row.decodeIfPresent("error")
                 )
             }
@@ -133,6 +206,9 @@ package struct Runs: Sendable {
                 """
                 SELECT name, result FROM larder.archive
                 WHERE run_id = $1::bigint AND state = 'succeeded' AND result IS NOT NULL
+                UNION ALL
+                SELECT k.key, k.value FROM larder.releases l, jsonb_each(l.results) k
+                WHERE l.run_id = $1::bigint
                 """,
                 [Parameter(run)]
             ) { row throws(PostgresError) in
@@ -142,11 +218,72 @@ package struct Runs: Sendable {
         return Dictionary(rows) { first, _ in first }
     }
 
+    /// One point of a curve that a job of a run wrote.
+    package struct Point: Sendable {
+        package let step: Int
+        package let value: Double
+
+        package init(step: Int, value: Double) {
+            self.step = step
+            self.value = value
+        }
+    }
+
+    /// The curves of a run by their names, each in order.
+    package func metrics(of run: Int) async throws(JobsError) -> [String: [Point]] {
+        let rows = try await during("read the metrics of run \(run)") { () throws(PostgresError) in
+            try await client.query(
+                """
+                SELECT DISTINCT ON (name, step) name, step, value FROM larder.metrics
+                WHERE run_id = $1::bigint ORDER BY name, step, at DESC
+                """,
+                [Parameter(run)]
+            ) { row throws(PostgresError) in
+                (
+                    try row.decode("name", String.self),
+                    Point(step: try row.decode("step"), value: try row.decode("value"))
+                )
+            }
+        }
+        return Dictionary(grouping: rows, by: \.0).mapValues { $0.map(\.1) }
+    }
+
     /// How many jobs of the run ended now, waiting for them to begin with.
     package func cancel(_ run: Int) async throws(JobsError) -> Int {
         try await during("cancel run \(run)") { () throws(PostgresError) in
             try await client.query(
                 "SELECT larder.cancel_run($1::bigint) AS jobs",
+                [Parameter(run)]
+            ) { row throws(PostgresError) in try row.decode("jobs", Int.self) }
+        }[0]
+    }
+
+    /// Lets a run go on that a gate refused, for a reason that is kept; returns how many of its jobs
+    /// are alive again, nil where no gate has refused it.
+    package func force(_ run: Int, because reason: String) async throws(JobsError) -> Int? {
+        try await during("force run \(run)") { () throws(PostgresError) in
+            // Both or nothing: a reason that stayed would pass gates at a later retry.
+            try await client.query(
+                """
+                WITH refused AS (
+                    SELECT FROM larder.archive WHERE run_id = $1::bigint AND state = 'failed'
+                        AND kind IN ('gate', 'publish') LIMIT 1
+                ), forced AS (
+                    UPDATE larder.runs SET forced = $2
+                    WHERE id = $1::bigint AND EXISTS (SELECT FROM refused) RETURNING id
+                )
+                SELECT larder.retry_run(id) AS jobs FROM forced
+                """,
+                [Parameter(run), Parameter(reason)]
+            ) { row throws(PostgresError) in try row.decode("jobs", Int.self) }
+        }.first
+    }
+
+    /// How many jobs of the run are alive again.
+    package func retry(_ run: Int) async throws(JobsError) -> Int {
+        try await during("retry run \(run)") { () throws(PostgresError) in
+            try await client.query(
+                "SELECT larder.retry_run($1::bigint) AS jobs",
                 [Parameter(run)]
             ) { row throws(PostgresError) in try row.decode("jobs", Int.self) }
         }[0]

@@ -22,14 +22,40 @@ package actor Client {
         unsafe executor.asUnownedSerialExecutor()
     }
 
-    /// Runs one statement and decodes its rows.
+    /// Runs one statement and decodes its rows; again when the server asks for it.
     package func query<T: Sendable>(
         _ sql: String,
         _ parameters: [Parameter] = [],
         _ decode: @Sendable (borrowing Row) throws(PostgresError) -> T
     ) async throws(PostgresError) -> [T] {
-        try await withConnection { connection throws(PostgresError) in
-            try connection.execute(sql, parameters).map(decode)
+        try await again { () throws(PostgresError) in
+            try await withConnection { connection throws(PostgresError) in
+                try connection.execute(sql, parameters).map(decode)
+            }
+        }
+    }
+
+    /// Runs two statements in one transaction and one round trip, and decodes their rows.
+    package func query<T: Sendable, U: Sendable>(
+        _ first: (sql: String, parameters: [Parameter]),
+        _ decodeFirst: @Sendable (borrowing Row) throws(PostgresError) -> T,
+        then second: (sql: String, parameters: [Parameter]),
+        _ decodeSecond: @Sendable (borrowing Row) throws(PostgresError) -> U
+    ) async throws(PostgresError) -> ([T], [U]) {
+        try await again { () throws(PostgresError) in
+            try await withConnection { connection throws(PostgresError) in
+                var answers: ([T], [U]) = ([], [])
+                try connection.executeTogether([first, second]) {
+                    index,
+                    rows throws(PostgresError) in
+                    if index == 0 {
+                        answers.0 = try rows.map(decodeFirst)
+                    } else {
+                        answers.1 = try rows.map(decodeSecond)
+                    }
+                }
+                return answers
+            }
         }
     }
 
@@ -39,24 +65,33 @@ package actor Client {
         _ sql: String,
         _ parameters: [Parameter] = []
     ) async throws(PostgresError) -> Int {
-        try await withConnection { connection throws(PostgresError) in
-            try connection.execute(sql, parameters).changed
+        try await again { () throws(PostgresError) in
+            try await withConnection { connection throws(PostgresError) in
+                try connection.execute(sql, parameters).changed
+            }
         }
     }
 
-    /// Runs `body` between BEGIN and COMMIT, again when the server asks for it (deadlock,
-    /// serialisation failure), at most three times.
+    /// Runs `body` between BEGIN and COMMIT, again when the server asks for it.
     package func transaction<T: Sendable>(
         _ body: @Sendable (borrowing Connection) throws(PostgresError) -> T
     ) async throws(PostgresError) -> T {
-        for _ in 0..<2 {
+        try await again { () throws(PostgresError) in try await transactionOnce(body) }
+    }
+
+    /// The server asks for another try after a deadlock or a serialisation failure, having rolled
+    /// everything back: five tries, with a short random wait so that the same two do not meet.
+    private func again<T: Sendable>(
+        _ body: () async throws(PostgresError) -> T
+    ) async throws(PostgresError) -> T {
+        for attempt in 1...4 {
             do {
-                return try await transactionOnce(body)
+                return try await body()
             } catch  where error.isRetryable {
-                continue
+                try? await Task.sleep(for: .milliseconds(Int.random(in: 1...(10 * attempt))))
             }
         }
-        return try await transactionOnce(body)
+        return try await body()
     }
 
     private func transactionOnce<T: Sendable>(
@@ -78,7 +113,7 @@ package actor Client {
 
     /// Starts listening; survives reconnects.
     package func listen(_ channel: String) async throws(PostgresError) {
-        channels.append(channel)
+        if !channels.contains(channel) { channels.append(channel) }
         try await withConnection { connection throws(PostgresError) in
             _ = try connection.execute("LISTEN \(channel)")
         }

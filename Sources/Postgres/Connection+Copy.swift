@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 private import CLibPQ
+private import Glibc
 
 /// COPY in the text format, which every column type can read and write.
 extension Connection {
@@ -40,6 +41,52 @@ extension Connection {
             try body(unsafe CopyText.decode([UInt8](line)))
         }
         _ = try lastResult()
+    }
+
+    /// Asks for a `COPY … TO STDOUT` and does not wait for it: a server says that it begins when it
+    /// has the first rows.
+    package borrowing func sendCopyOut(_ sql: String) throws(PostgresError) {
+        let sent = unsafe PQsendQueryParams(handle, sql, 0, nil, nil, nil, nil, 0)
+        guard sent == 1, unsafe PQflush(handle) >= 0 else { throw lost() }
+    }
+
+    /// Whether the rows have begun to come, waiting up to `timeout` for them.
+    package borrowing func hasBegunCopy(within timeout: Duration) throws(PostgresError) -> Bool {
+        if unsafe PQisBusy(handle) == 1 {
+            _ = try waitForSocket(Int16(POLLIN), until: .now + timeout)
+            guard unsafe PQconsumeInput(handle) == 1 else { throw lost() }
+            if unsafe PQisBusy(handle) == 1 { return false }
+        }
+        return try lastResult().startsCopy
+    }
+
+    /// Takes the next piece of a copy that has begun, waiting up to `timeout`.
+    package borrowing func nextCopied(
+        within timeout: Duration,
+        _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws(PostgresError) -> Copied {
+        var piece: UnsafeMutablePointer<CChar>?
+        var length = unsafe PQgetCopyData(handle, &piece, 1)
+        if length == 0 {
+            _ = try waitForSocket(Int16(POLLIN), until: .now + timeout)
+            guard unsafe PQconsumeInput(handle) == 1 else { throw lost() }
+            length = unsafe PQgetCopyData(handle, &piece, 1)
+        }
+        if length > 0, let start = unsafe piece {
+            defer { unsafe PQfreemem(start) }
+            unsafe body(UnsafeRawBufferPointer(start: start, count: Int(length)))
+            return .piece
+        }
+        if length == 0 { return .nothingYet }
+        if length == -2 { throw lost() }
+        _ = try lastResult()
+        return .end
+    }
+
+    package enum Copied: Sendable {
+        case piece
+        case nothingYet
+        case end
     }
 
     private borrowing func send(_ buffer: inout [UInt8]) throws(PostgresError) {

@@ -22,9 +22,28 @@ package struct ConnectionSettings: Sendable {
     private let statementTimeout: Duration
 
     package init(_ settings: ConnectionSettings) throws(PostgresError) {
-        let parsed = try ConnectionParameters(settings)
-        let opened = unsafe withCStrings(parsed.names) { names in
-            unsafe withCStrings(parsed.values) { values in
+        let opened: OpaquePointer
+        do {
+            unsafe opened = try unsafe Self.open(ConnectionParameters(settings))
+        } catch {
+            // PgBouncer takes no `options`. Our own time limits stay; what the server should do to
+            // idle transactions is then the role's to say.
+            guard error.message.contains("unsupported startup parameter") else { throw error }
+            unsafe opened = try unsafe Self.open(
+                ConnectionParameters(settings, withOptions: false)
+            )
+        }
+        unsafe handle = opened
+        statementTimeout = settings.statementTimeout
+        // Notices would go to our standard error, between the lines of a progress bar.
+        _ = unsafe PQsetNoticeProcessor(handle, { _, _ in }, nil)
+    }
+
+    private static func open(
+        _ parameters: ConnectionParameters
+    ) throws(PostgresError) -> OpaquePointer {
+        let opened = unsafe withCStrings(parameters.names) { names in
+            unsafe withCStrings(parameters.values) { values in
                 unsafe PQconnectdbParams(names, values, 1)
             }
         }
@@ -32,19 +51,14 @@ package struct ConnectionSettings: Sendable {
         guard let handle = unsafe opened else {
             throw PostgresError(.connection, message: "out of memory")
         }
-        try unsafe self.init(adopting: handle, statementTimeout: settings.statementTimeout)
-    }
-
-    /// Takes ownership first and checks second, so that a failed connection is closed too.
-    private init(
-        adopting handle: OpaquePointer,
-        statementTimeout: Duration
-    ) throws(PostgresError) {
-        unsafe self.handle = handle
-        self.statementTimeout = statementTimeout
-        guard unsafe PQstatus(self.handle) == CONNECTION_OK else { throw lost() }
-        // Notices would go to our standard error, between the lines of a progress bar.
-        _ = unsafe PQsetNoticeProcessor(self.handle, { _, _ in }, nil)
+        guard unsafe PQstatus(handle) == CONNECTION_OK else {
+            defer { unsafe PQfinish(handle) }
+            throw unsafe PostgresError(
+                .connection,
+                message: String(cString: PQerrorMessage(handle)).trimmed
+            )
+        }
+        return unsafe handle
     }
 
     deinit { unsafe PQfinish(handle) }
@@ -68,6 +82,50 @@ package struct ConnectionSettings: Sendable {
         }
         guard sent == 1 else { throw lost() }
         return try lastResult()
+    }
+
+    /// Runs statements in one transaction and one round trip, by libpq's pipeline mode.
+    ///
+    /// `body` gets the rows of each, in order, when all have succeeded up to there.
+    package borrowing func executeTogether(
+        _ statements: [(sql: String, parameters: [Parameter])],
+        _ body: (_ index: Int, borrowing Rows) throws(PostgresError) -> Void
+    ) throws(PostgresError) {
+        guard unsafe PQenterPipelineMode(handle) == 1 else { throw lost() }
+        for (sql, parameters) in statements {
+            let sent = unsafe withCStrings(parameters.map(\.text)) { values in
+                unsafe PQsendQueryParams(
+                    handle,
+                    sql,
+                    Int32(parameters.count),
+                    nil,
+                    values,
+                    nil,
+                    nil,
+                    0
+                )
+            }
+            guard sent == 1 else { throw lost() }
+        }
+        // Without a BEGIN all statements up to the sync are one transaction.
+        guard unsafe PQpipelineSync(handle) == 1 else { throw lost() }
+        let deadline = ContinuousClock.now + statementTimeout + .seconds(5)
+        var failure: PostgresError?
+        for index in statements.indices {
+            do throws(PostgresError) {
+                guard let rows = try nextResult(until: deadline) else { throw lost() }
+                _ = try nextResult(until: deadline)
+                try body(index, rows)
+            } catch {
+                if error.endsConnection { throw error }
+                // What follows the first failure was skipped because of it.
+                failure = failure ?? error
+            }
+        }
+        guard let sync = try nextResult(until: deadline), sync.endsPipeline,
+            unsafe PQexitPipelineMode(handle) == 1
+        else { throw lost() }
+        if let failure { throw failure }
     }
 
     /// Runs several statements without parameters, as a migration file holds them.
@@ -122,7 +180,7 @@ package struct ConnectionSettings: Sendable {
         do {
             return try unsafe Rows(adopting: result)
         } catch {
-            // After a refusal the connection is usable once its remaining results are read.
+            // After a refusal the connection is usable once the statement's other results are read.
             if !error.endsConnection {
                 while let rest = unsafe PQgetResult(handle) { unsafe PQclear(rest) }
             }
@@ -143,7 +201,7 @@ package struct ConnectionSettings: Sendable {
         }
     }
 
-    private borrowing func waitForSocket(
+    borrowing func waitForSocket(
         _ events: Int16,
         until deadline: ContinuousClock.Instant
     ) throws(PostgresError) -> Bool {
@@ -168,7 +226,7 @@ private struct ConnectionParameters {
     var names: [String?] = []
     var values: [String?] = []
 
-    init(_ settings: ConnectionSettings) throws(PostgresError) {
+    init(_ settings: ConnectionSettings, withOptions: Bool = true) throws(PostgresError) {
         var given: [String: String] = [:]
         if !settings.target.isEmpty {
             // Parsed here because libpq's own message can quote a mistyped URL, password and all.
@@ -199,7 +257,12 @@ private struct ConnectionParameters {
         let sessionOptions =
             "-c statement_timeout=\(statementMilliseconds)"
             + " -c idle_in_transaction_session_timeout=30000 -c client_min_messages=warning"
-        given["options"] = [sessionOptions, given["options"] ?? ""].joined(separator: " ")
+        if withOptions {
+            // What libpq would have taken from the environment, had we not set any.
+            let environment = unsafe getenv("PGOPTIONS").map { unsafe String(cString: $0) }
+            given["options"] =
+                sessionOptions + " " + (given["options"] ?? environment ?? "")
+        }
         for (name, value) in given.merging(ours, uniquingKeysWith: { theirs, _ in theirs }) {
             names.append(name)
             values.append(value)

@@ -12,6 +12,7 @@ package struct Parameter: Sendable, ExpressibleByNilLiteral, ExpressibleByString
     package init(_ value: Double?) { text = value.map { String($0) } }
     package init(_ value: Bool) { text = value ? "t" : "f" }
     package init(_ value: Duration) { text = "\(value / .milliseconds(1)) milliseconds" }
+    package init(_ value: Duration?) { text = value.flatMap { Parameter($0).text } }
     package init(nilLiteral: ()) { text = nil }
     package init(stringLiteral value: String) { text = value }
     package init(integerLiteral value: Int) { text = String(value) }
@@ -26,15 +27,23 @@ package struct Parameter: Sendable, ExpressibleByNilLiteral, ExpressibleByString
     }
 
     package static func array(_ values: [String?]) -> Parameter {
-        let quoted = values.map { value in
-            guard let value else { return "NULL" }
-            var text = "\""
-            for character in value.unicodeScalars {
-                if character == "\"" || character == "\\" { text += "\\" }
-                text.unicodeScalars.append(character)
+        var bytes: [UInt8] = [UInt8(ascii: "{")]
+        for value in values {
+            if bytes.count > 1 { bytes.append(UInt8(ascii: ",")) }
+            guard let value else {
+                bytes.append(contentsOf: "NULL".utf8)
+                continue
             }
-            return text + "\""
+            bytes.append(UInt8(ascii: "\""))
+            for byte in value.utf8 {
+                if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                    bytes.append(UInt8(ascii: "\\"))
+                }
+                bytes.append(byte)
+            }
+            bytes.append(UInt8(ascii: "\""))
         }
-        return Parameter("{" + quoted.joined(separator: ",") + "}")
+        bytes.append(UInt8(ascii: "}"))
+        return Parameter(String(decoding: bytes, as: UTF8.self))
     }
 }

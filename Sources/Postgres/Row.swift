@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 private import CLibPQ
+private import Glibc
 
 /// A value that Postgres' text format can be read as.
 package protocol PostgresText {
@@ -36,7 +37,8 @@ extension Bool: PostgresText {
     init(adopting result: OpaquePointer) throws(PostgresError) {
         unsafe self.result = result
         switch unsafe PQresultStatus(result) {
-        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_EMPTY_QUERY:
+        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_EMPTY_QUERY,
+            PGRES_PIPELINE_SYNC:
             return
         default:
             throw unsafe PostgresError(rejected: self.result)
@@ -51,7 +53,16 @@ extension Bool: PostgresText {
         return status == PGRES_COPY_IN || status == PGRES_COPY_OUT
     }
 
+    var endsPipeline: Bool { unsafe PQresultStatus(result) == PGRES_PIPELINE_SYNC }
+
     package var count: Int { unsafe Int(PQntuples(result)) }
+
+    /// The names of the columns, and their types by the numbers of `pg_type`.
+    package var columns: [(name: String, type: UInt32)] {
+        unsafe (0..<PQnfields(result)).map { place in
+            unsafe (String(cString: PQfname(result, place)), PQftype(result, place))
+        }
+    }
 
     /// Rows that an INSERT, UPDATE, DELETE or COPY changed.
     package var changed: Int {
@@ -94,8 +105,7 @@ extension Bool: PostgresText {
         _ column: String,
         _ type: T.Type = T.self
     ) throws(PostgresError) -> T? {
-        let number = unsafe PQfnumber(result, "\"\(column)\"")
-        guard number >= 0 else {
+        guard let number = number(of: column) else {
             throw PostgresError(.decoding, message: "the answer has no column \"\(column)\"")
         }
         if unsafe PQgetisnull(result, index, number) == 1 { return nil }
@@ -110,6 +120,17 @@ extension Bool: PostgresText {
     }
 }
 
+extension Row {
+    /// Not PQfnumber, which copies and case-folds the name each time.
+    private borrowing func number(of column: String) -> Int32? {
+        for number in 0..<(unsafe PQnfields(result))
+        where unsafe strcmp(PQfname(result, number), column) == 0 {
+            return number
+        }
+        return nil
+    }
+}
+
 extension PostgresError {
     fileprivate init(rejected result: OpaquePointer) {
         func field(_ code: Int32) -> String? {
@@ -117,7 +138,9 @@ extension PostgresError {
         }
         let state = field(larder_diag_sqlstate)
         // Class 57P: the server is shutting down or has killed us. Class 08: it lost us.
-        let gone = state.map { $0.hasPrefix("57P") || $0.hasPrefix("08") } ?? true
+        // A statement that a pipeline skipped has no state at all.
+        let wasSkipped = unsafe PQresultStatus(result) == PGRES_PIPELINE_ABORTED
+        let gone = state.map { $0.hasPrefix("57P") || $0.hasPrefix("08") } ?? !wasSkipped
         let words = field(larder_diag_primary)
         let wholeMessage = unsafe String(cString: PQresultErrorMessage(result)).trimmed
         self.init(

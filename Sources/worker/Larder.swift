@@ -6,6 +6,7 @@ import Glibc
 import Jobs
 import Postgres
 import Predictor
+import Tables
 
 /// The root of all commands.
 struct Larder: AsyncParsableCommand {
@@ -22,9 +23,11 @@ struct Larder: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            UpCommand.self, RunCommand.self, LookupCommand.self, RunsCommand.self,
-            JobsCommand.self, ReleasesCommand.self, RollbackCommand.self, ExportCommand.self,
-            EnqueueCommand.self, WorkerCommand.self, MigrateCommand.self,
+            UpCommand.self, PlanCommand.self, RunCommand.self, LookupCommand.self,
+            PredictCommand.self, WhyCommand.self, ReproduceCommand.self, RunsCommand.self,
+            JobsCommand.self, QueuesCommand.self, SchedulesCommand.self, ReleasesCommand.self,
+            RollbackCommand.self, DataCommand.self, ExportCommand.self,
+            EnqueueCommand.self, WorkerCommand.self, MigrateCommand.self, BenchCommand.self,
         ]
     )
 }
@@ -34,7 +37,6 @@ enum Main {
     static func main() async {
         // A broken pipe is an error of the write, not a reason to die.
         signal(SIGPIPE, SIG_IGN)
-        BLASThreads.useOne()
         do {
             var command = try Larder.parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
@@ -70,7 +72,9 @@ enum ExitStatus: Int32 {
         case let error as PostgresError: self = error.endsConnection ? .unavailable : .failed
         case JobsError.postgres(let error, _): self = error.endsConnection ? .unavailable : .failed
         case JobsError.runInProgress: self = .tryAgain
-        case JobsError.notFound, is PipelineError, is PredictorError, is SettingsError:
+        case JobsError.notFound, JobsError.malformed, is PipelineError, is PredictorError,
+            is TableError,
+            is SettingsError:
             self = .badInput
         case CacheError.unreachable: self = .unavailable
         case CacheError.fenced: self = .badInput

@@ -1,27 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Glibc
+import UnixSignals
 
 /// What commands print: JSON for machines, tables for people.
 enum Output {
-    static func json(_ value: some Encodable) throws {
+    static func json(_ value: some Encodable) throws { print(try jsonText(value)) }
+
+    static func jsonText(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        print(String(decoding: try encoder.encode(value), as: UTF8.self))
+        encoder.dateEncodingStrategy = .iso8601
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    /// Prints what `body` says: once, or every second until a signal comes.
+    ///
+    /// A terminal is redrawn; elsewhere only what has changed is printed again.
+    static func show(
+        follow: Bool,
+        _ body: @escaping @Sendable () async throws -> String
+    ) async throws {
+        guard follow else { return print(try await body()) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for await _ in await UnixSignalsSequence(trapping: .sigint, .sigterm) { return }
+            }
+            group.addTask {
+                var last = ""
+                while !Task.isCancelled {
+                    let text = try await body()
+                    if isTerminal {
+                        print("\u{1B}[H\u{1B}[2J" + text)
+                    } else if text != last {
+                        print(text)
+                    }
+                    fflush(nil)
+                    last = text
+                    try? await Task.sleep(for: .seconds(1))
+                }
+            }
+            try await group.next()
+            group.cancelAll()
+        }
     }
 
     /// Columns as wide as their widest cell; numbers are the caller's to format.
-    static func table(_ header: [String], _ rows: [[String]]) {
+    static func table(_ header: [String], _ rows: [[String]]) { print(tableText(header, rows)) }
+
+    static func tableText(_ header: [String], _ rows: [[String]]) -> String {
         let widths = header.indices.map { column in
             ([header] + rows).map { $0[column].count }.max() ?? 0
         }
-        for row in [header] + rows {
-            let line = zip(row, widths).map {
-                $0.padding(toLength: $1, withPad: " ", startingAt: 0)
-            }
-            .joined(separator: "  ")
-            print(line.replacing(/\ +$/, with: ""))
+        return ([header] + rows).map { row in
+            zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
+                .joined(separator: "  ").replacing(/\ +$/, with: "")
         }
+        .joined(separator: "\n")
     }
 
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }

@@ -2,18 +2,15 @@
 import Foundation
 import Glibc
 import Jobs
-import Predictor
 
 /// A run while it works: a bar on a terminal, a line for each change in a log.
 struct RunView {
-    let model: String
     private var shown: [Int: String] = [:]
     private var lastBar = ""
 
-    init(_ pipeline: Pipeline, run: Int) {
-        model = pipeline.model.kind
+    init(feed: String, run: Int) {
+        self.feed = feed
         self.run = run
-        feed = pipeline.feed
     }
 
     private let run: Int
@@ -66,87 +63,5 @@ struct RunView {
             print(String(repeating: " ", count: lastBar.count), terminator: "\r")
         }
         lastBar = ""
-    }
-}
-
-/// A run that has ended, and how good its model is.
-struct RunSummary: Encodable {
-    let run: Runs.Run
-    let jobs: [Runs.JobRow]
-    let prepare: PrepareResult?
-    let check: CheckResult?
-    let publish: PublishResult?
-
-    init(run: Runs.Run, jobs: [Runs.JobRow], results: RunResults) {
-        self.run = run
-        self.jobs = jobs
-        // Absent where the run failed before: then there is nothing to show.
-        prepare = try? results.get("prepare")
-        check = try? results.get("check")
-        publish = try? results.get("publish")
-    }
-
-    func show(model: String) {
-        if let prepare { show(prepare) }
-        if let check { show(check, model) }
-        if let publish {
-            print(
-                """
-
-                release \(publish.release) of "\(run.feed)" is live: \
-                \(Output.count(publish.lists)) lists, \(Output.bytes(publish.bytes)) written\
-                \(publish.cold > 0 ? "; \(Output.count(publish.cold)) ids unknown to the model get popular items" : "")
-                """
-            )
-        }
-        print("run \(run.id) \(run.state) in \(Output.seconds(run.seconds))")
-    }
-
-    private func show(_ prepare: PrepareResult) {
-        print(
-            """
-
-            \(Output.count(prepare.events)) events of \(Output.count(prepare.users)) users and \
-            \(Output.count(prepare.items)) items
-            """
-        )
-        guard prepare.read.badRows > 0 else { return }
-        print("\(Output.count(prepare.read.badRows)) rows could not be used:")
-        for example in prepare.read.examples { print("  \(example)") }
-    }
-
-    private func show(_ check: CheckResult, _ model: String) {
-        let report = check.report
-        print("\nquality on \(Output.count(report.queries)) queries kept back, 95 % intervals")
-        let names = check.ks.flatMap { k in
-            ["hit-rate", "recall", "ndcg", "mrr"].map { "\($0)@\(k)" }
-        }
-        Output.table(
-            ["", model, "popularity", ""],
-            names.map { name in
-                [
-                    name, Self.text(report.model[name]), Self.text(report.popularity[name]),
-                    report.verdict(name),
-                ]
-            } + [
-                [
-                    "coverage", String(format: "%.3f", report.coverage),
-                    String(format: "%.3f", report.popularityCoverage), "",
-                ]
-            ]
-        )
-        if report.coldQueries > 0 {
-            print(
-                """
-                \(Output.count(report.coldQueries)) of the queries are of ids the model does not \
-                know; the popularity list answers them
-                """
-            )
-        }
-    }
-
-    private static func text(_ estimate: Estimate?) -> String {
-        guard let estimate else { return "" }
-        return String(format: "%.4f [%.4f, %.4f]", estimate.value, estimate.low, estimate.high)
     }
 }

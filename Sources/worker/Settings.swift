@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import Artifacts
 import CacheWriter
 import Foundation
 import Glibc
@@ -32,7 +33,10 @@ struct StoreOptions: ParsableArguments {
     )
     var redisURL: String?
 
-    @Option(help: "Folder of datasets and models. Default: $LARDER_ARTIFACTS or HOME/artifacts.")
+    @Option(
+        help:
+            "Folder of datasets and models, or s3://bucket/prefix. Default: $LARDER_ARTIFACTS or HOME/artifacts."
+    )
     var artifacts: String?
 
     @Option(help: "Folder of everything private. Default: $LARDER_HOME or ./.larder.")
@@ -44,6 +48,12 @@ struct StoreOptions: ParsableArguments {
     private static func environment(_ name: String) -> String? {
         let value = ProcessInfo.processInfo.environment[name] ?? ""
         return value.isEmpty ? nil : value
+    }
+
+    /// Empty where libpq's own variables say it.
+    static var databaseOfEnvironment: String? {
+        environment("LARDER_DATABASE_URL")
+            ?? (environment("PGHOST") ?? environment("PGSERVICE")).map { _ in "" }
     }
 
     func homeFolder() throws -> String {
@@ -66,9 +76,7 @@ struct StoreOptions: ParsableArguments {
         migrating: Bool = false,
         _ body: (Services, _ isPrivate: Bool) async throws -> T
     ) async throws -> T {
-        let database =
-            databaseURL ?? Self.environment("LARDER_DATABASE_URL")
-            ?? (Self.environment("PGHOST") ?? Self.environment("PGSERVICE")).map { _ in "" }
+        let database = databaseURL ?? Self.databaseOfEnvironment
         let redisText = redisURL ?? Self.environment("LARDER_REDIS_URL")
         let address = try redisText.map { text in
             guard let address = RedisAddress(text) else {
@@ -78,9 +86,9 @@ struct StoreOptions: ParsableArguments {
             }
             return address
         }
-        let folder = try artifactsFolder()
+        let store = try artifactStore()
         if let database, let address {
-            return try await use(database, address, folder, migrating, false, body)
+            return try await use(database, address, store, migrating, false, body)
         }
         let servers = try await PrivateServers.join(home: homeFolder()) { note($0) }
         do {
@@ -88,7 +96,7 @@ struct StoreOptions: ParsableArguments {
             let value = try await use(
                 database ?? servers.database,
                 address ?? servers.redis,
-                folder,
+                store,
                 database == nil || migrating,
                 database == nil,
                 body
@@ -104,7 +112,7 @@ struct StoreOptions: ParsableArguments {
     private func use<T>(
         _ database: String,
         _ redis: RedisAddress,
-        _ artifacts: String,
+        _ artifacts: ArtifactStore,
         _ migrating: Bool,
         _ isPrivate: Bool,
         _ body: (Services, Bool) async throws -> T
@@ -122,11 +130,16 @@ struct StoreOptions: ParsableArguments {
         return try await body(services, isPrivate)
     }
 
-    private func artifactsFolder() throws -> String {
-        if let given = artifacts ?? Self.environment("LARDER_ARTIFACTS") {
-            return URL(filePath: given).absoluteURL.standardized.path
+    /// A folder; or a bucket, of which what was used stands in HOME/artifacts.
+    func artifactStore() throws -> ArtifactStore {
+        guard let given = artifacts ?? Self.environment("LARDER_ARTIFACTS") else {
+            return ArtifactStore(try homeFolder() + "/artifacts")
         }
-        return try homeFolder() + "/artifacts"
+        guard given.hasPrefix("s3://") else {
+            return ArtifactStore(URL(filePath: given).absoluteURL.standardized.path)
+        }
+        let bucket = try S3Artifacts(given, environment: ProcessInfo.processInfo.environment)
+        return ArtifactStore(try homeFolder() + "/artifacts", bucket: bucket)
     }
 }
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The `larder` binary as a user types it.
-@Suite(.serialized) struct CommandTests {
+@Suite(.serialized, .timeLimit(Effort.limit)) struct CommandTests {
     private let folder: TemporaryFolder
 
     init() throws { folder = try TemporaryFolder() }
@@ -35,22 +35,139 @@ import Testing
 
     private func with(_ body: (Larder) async throws -> Void) async throws {
         try await TestServers.withDatabase { database in
-            try await body(
-                Larder(
-                    database: database.target,
-                    redis: TestServers.redisURL,
-                    home: folder.path + "/home"
-                )
-            )
+            try await body(Larder(database, home: folder.path + "/home"))
         }
     }
 
     // MARK: the main job
 
+    @Test func `least squares make a feed, and are exported`() async throws {
+        try await with { larder in
+            let feed = TestServers.uniqueFeed()
+            let worker = try await larder.start("worker")
+            defer { worker.kill() }
+            let settings = "{ kind: als, factors: 4, alpha: 10 }"
+            let run = try await larder.run("run", pipeline(feed: feed, model: settings), "--follow")
+            #expect(run.status == 0, "\(run)")
+            #expect(run.output.contains("better than popularity"))
+            let found = try await larder.run("lookup", feed, "u4", "-k", "1")
+            #expect(found.output.contains(/i\d*[02468]\b/), "\(found)")
+            let file = folder.path + "/vectors.txt"
+            #expect(try await larder.run("export", feed, file).status == 0)
+            #expect(try String(contentsOfFile: file, encoding: .utf8).hasPrefix("20 4\n"))
+        }
+    }
+
+    @Test func `a session transformer learns day by day and makes lists for sessions`() async throws
+    {
+        try await with { larder in
+            let feed = TestServers.uniqueFeed()
+            let worker = try await larder.start("worker", "--slots", "2")
+            defer { worker.kill() }
+            // What comes next is four further on; on each day fifty sessions.
+            func events(days: Int) -> String {
+                var events = "user,item,time\n"
+                for session in 0..<days * 50 {
+                    for place in 0..<4 {
+                        // Each day ends a little earlier than the one before.
+                        let minute = session % 50 - session / 50
+                        let time = 1_600_149_600 + session / 50 * 86_400 + minute * 60 + place
+                        events += "s\(session),i\((session + place * 4) % 20),\(time)\n"
+                    }
+                }
+                return events
+            }
+            func file(days: Int) throws -> String {
+                try pipeline(
+                    feed: feed,
+                    events: events(days: days),
+                    predict: "{ for: sessions, recent: 1d }",
+                    model: """
+                        { kind: session-transformer, width: 16, heads: 2, inner: 32, dropout: 0.1,
+                          batch: 10, epochs: 20, learning-rate: 0.01, windows: day }
+                        """,
+                    more: "  split: { by: time, test: 20h }"
+                )
+            }
+            let run = try await larder.run("run", file(days: 4), "--follow")
+            #expect(run.status == 0, "\(run)")
+            #expect(run.output.contains("each window, found by what was learned until then"))
+            #expect(run.output.contains("2020-09-17  50 "), "\(run)")
+            #expect(run.output.contains("better than popularity"))
+            // Of the last day's session alone, and of no earlier one's.
+            let last = try await larder.run("lookup", feed, "s199", "-k", "1")
+            #expect(last.output.contains("1. i15"), "\(last)")
+            let first = try await larder.run("lookup", feed, "s3")
+            #expect(first.output.contains("has no list for s3"), "\(first)")
+            let byHand = try await larder.run("predict", feed, "--session", "i3,i7", "-k", "1")
+            #expect(byHand.output.contains("after i3, i7, by the model of release 1:"))
+            #expect(byHand.output.contains("1. i11"), "\(byHand)")
+            let unknown = try await larder.run("predict", feed, "--session", "i3,nothing")
+            #expect(unknown.status == 64 && unknown.errors.contains("has no item \"nothing\""))
+            let client = Client(ConnectionSettings(larder.database))
+            let metrics = try await client.query(
+                "SELECT count(*) AS n FROM larder.metrics WHERE name = 'train/window-recall@20'"
+            ) { row throws(PostgresError) in try row.decode("n", Int.self) }
+            #expect(metrics == [2])
+            // The next day: what is live is measured on it as it is, and then learns from it.
+            let next = try await larder.run("run", file(days: 5), "--follow")
+            #expect(next.status == 0, "\(next)")
+            #expect(next.output.contains("training goes on from model "), "\(next)")
+            #expect(next.output.contains("no session began since then"))
+            #expect(next.output.contains("better than popularity"))
+            let newest = try await larder.run("lookup", feed, "s249", "-k", "1")
+            #expect(newest.output.contains("1. i5"), "\(newest)")
+            let windows = try await client.query(
+                "SELECT count(*) AS n FROM larder.metrics WHERE name = 'refit/window-recall@20'"
+            ) { row throws(PostgresError) in try row.decode("n", Int.self) }
+            // Three of the first run, one of the second.
+            #expect(windows == [4])
+        }
+    }
+
+    @Test func `two towers find, a network orders, and both are refitted`() async throws {
+        try await with { larder in
+            let feed = TestServers.uniqueFeed()
+            let worker = try await larder.start("worker", "--slots", "2")
+            defer { worker.kill() }
+            let model = """
+                { kind: two-tower, embedding: 8, towers: [16, 8], batch: 50, epochs: 8,
+                  optimizer: adamw, learning-rate: 0.01 }
+                rank: { kind: rating-mlp, embedding: 8, layers: [16, 8], batch: 50, epochs: 20,
+                  learning-rate: 0.03, candidates: 12 }
+                """
+            // The last item of each user is another one: no item is met less often in training.
+            var events = "user,item,time\n"
+            for user in 0..<100 {
+                for place in 0..<9 {
+                    let item = ((user / 2 + place * 3) * 2 + user % 2) % 20
+                    events += "u\(user),i\(item),\(place)\n"
+                }
+            }
+            let file = try pipeline(feed: feed, events: events, model: model)
+            let run = try await larder.run("run", file, "--follow")
+            #expect(run.status == 0, "\(run)")
+            #expect(run.output.contains("better than popularity"))
+            #expect(run.output.contains(/the ranking on 500 examples kept back: AUC 0.[89]/))
+            #expect(run.output.contains("refit ranker"))
+            let found = try await larder.run("lookup", feed, "u4", "-k", "1")
+            #expect(found.output.contains(/i\d*[02468]\b/), "\(found)")
+            // How both trainings went is in Postgres, while they run and after.
+            let client = Client(ConnectionSettings(larder.database))
+            for name in ["train/loss", "train ranker/loss", "refit/loss", "test/auc"] {
+                let count = try await client.query(
+                    "SELECT count(*) AS n FROM larder.metrics WHERE name = $1",
+                    [Parameter(name)]
+                ) { row throws(PostgresError) in try row.decode("n", Int.self) }
+                #expect(count[0] > 0, "\(name)")
+            }
+        }
+    }
+
     @Test func `events become lists that a plain GET reads`() async throws {
         try await with { larder in
             let feed = TestServers.uniqueFeed()
-            let worker = try larder.start("worker")
+            let worker = try await larder.start("worker")
             defer { worker.kill() }
             let run = try await larder.run("run", pipeline(feed: feed), "--follow")
             #expect(run.status == 0, "\(run)")
@@ -99,6 +216,80 @@ import Testing
         }
     }
 
+    @Test func `a failed run is looked at, mended and retried`() async throws {
+        try await with { larder in
+            let feed = TestServers.uniqueFeed()
+            let file = try pipeline(feed: feed, events: "user,item,wrong\nu1,i1,1\n")
+            #expect(try await larder.run("run", file).status == 0)
+            #expect(try await larder.run("worker", "--drain").status == 0)
+            let failed = try await larder.run("jobs", "--state", "failed", "--json").output
+            let jobs = try #require(
+                JSONSerialization.jsonObject(with: Data(failed.utf8)) as? [[String: Any]]
+            )
+            let id = try #require(jobs.first?["id"] as? Int)
+            let shown = try await larder.run("jobs", "show", "\(id)").output
+            #expect(shown.contains("prepare") && shown.contains("column \"time\""))
+            #expect(shown.contains("kind prepare") && shown.contains("failed"))
+            #expect(try await larder.run("jobs", "--kind", "check").output.contains("cancelled"))
+            #expect(
+                try await larder.run("jobs", "--kind", "nothing").output.split(separator: "\n")
+                    .count == 1
+            )
+
+            _ = try folder.write(Checkerboard.csv(), to: "events.csv")
+            let again = try await larder.run("runs", "retry", "1")
+            #expect(again.output == "8 jobs of run 1 run again\n")
+            #expect(try await larder.run("worker", "--drain").status == 0)
+            #expect(try await larder.run("runs").output.contains("succeeded"))
+            #expect(try await larder.run("lookup", feed, "u3").output.contains("release 1"))
+            #expect(
+                try await larder.run("runs", "retry", "1").output
+                    == "nothing of run 1 has failed or was cancelled\n"
+            )
+            #expect(
+                try await larder.run("jobs", "retry", "\(id)").output.hasPrefix("nothing to retry")
+            )
+            let missing = try await larder.run("jobs", "show", "99999")
+            #expect(missing.status == 64 && missing.errors.contains("there is no job 99999"))
+        }
+    }
+
+    @Test func `queues are paused and limited, schedules set and listed`() async throws {
+        try await with { larder in
+            #expect(
+                try await larder.run("queues", "limit", "default", "3").output
+                    == "at most 3 jobs of queue default run at a time\n"
+            )
+            #expect(try await larder.run("queues", "pause", "default").status == 0)
+            #expect(try await larder.run("queues").output.contains("paused"))
+            #expect(try await larder.run("queues", "resume", "default").status == 0)
+            #expect(try await larder.run("queues", "pause", "nowhere").status == 64)
+
+            let feed = TestServers.uniqueFeed()
+            let file = try pipeline(feed: feed, more: "schedule: \"0 3 * * 7  Europe/Rome\"")
+            let set = try await larder.run("schedules", "set", file)
+            #expect(set.output.hasPrefix("schedule \(feed) is set; next: Sun "))
+            let listed = try await larder.run("schedules").output
+            #expect(listed.contains("0 3 * * 7 Europe/Rome, coalesce"))
+            #expect(listed.components(separatedBy: "Sun ").count == 6)
+            // What the clock does in the night: it is due, and a worker makes the run.
+            let client = Client(ConnectionSettings(larder.database))
+            try await client.execute(
+                "UPDATE larder.schedules SET next_at = clock_timestamp() - interval '1 s'"
+            )
+            #expect(try await larder.run("worker", "--drain").status == 0)
+            #expect(try await larder.run("lookup", feed, "u3").output.contains("release 1"))
+            #expect(try await larder.run("schedules").output.contains("last job "))
+            #expect(try await larder.run("schedules", "remove", feed).status == 0)
+            #expect(try await larder.run("schedules").output.contains("there are none"))
+
+            let bad = try pipeline(feed: feed, more: "schedule: \"0 30 * * *\"")
+            let refused = try await larder.run("run", bad)
+            #expect(refused.status == 64)
+            #expect(refused.errors.contains("\"30\" in the hour field"))
+        }
+    }
+
     @Test func `a run enqueued from SQL is made by a draining worker`() async throws {
         try await with { larder in
             let feed = TestServers.uniqueFeed()
@@ -132,7 +323,7 @@ import Testing
                 model: "{ kind: prod2vec, vector-size: 32, min-count: 1, epochs: 60 }"
             )
             let client = Client(ConnectionSettings(larder.database))
-            let victim = try larder.start("worker", "--slots", "1")
+            let victim = try await larder.start("worker", "--slots", "1")
             #expect(try await larder.run("run", file).status == 0)
             try await waitUntil("a \(kind) job runs") {
                 try await jobs(client, "kind = '\(kind)' AND state = 'running'") > 0
@@ -140,7 +331,7 @@ import Testing
             victim.kill()
             // What 45 s without heartbeats would do.
             try await client.execute("UPDATE larder.sessions SET expires_at = clock_timestamp()")
-            let heir = try larder.start("worker", "--slots", "1")
+            let heir = try await larder.start("worker", "--slots", "1")
             defer { heir.kill() }
             try await larder.waitForRun(1)
             #expect(try await larder.run("runs", "show", "1").output.contains("run 1 succeeded"))
@@ -178,12 +369,12 @@ import Testing
                     "{ kind: prod2vec, vector-size: 256, min-count: 1, epochs: 10000, sample: 0 }"
             )
             let client = Client(ConnectionSettings(larder.database))
-            let worker = try larder.start("worker", "--slots", "1")
+            let worker = try await larder.start("worker", "--slots", "1")
             #expect(try await larder.run("run", file).status == 0)
             try await waitUntil("the training runs") {
                 try await jobs(client, "kind = 'train' AND state = 'running'") > 0
             }
-            #expect(await worker.terminate() == 0)
+            #expect(try await worker.terminate() == 0)
             #expect(
                 try await jobs(client, "kind = 'train' AND state = 'ready' AND attempt = 0") == 1
             )
@@ -201,7 +392,7 @@ import Testing
     // MARK: bad input
 
     @Test(arguments: [
-        ("user,item,time\n", "has a header and no rows"),
+        ("user,item,time\n", "has no rows"),
         ("user,thing,time\na,b,1\n", "has no column \"item\""),
         ("user,item,time\na,x,1\n", "nothing to test on"),
         ("user,item,time\na,x,1\na,y,2\nb,y,1\nb,x,2\n", "every list came out empty"),
@@ -213,7 +404,7 @@ import Testing
     ) async throws {
         try await with { larder in
             let feed = TestServers.uniqueFeed()
-            let worker = try larder.start("worker")
+            let worker = try await larder.start("worker")
             defer { worker.kill() }
             let model =
                 words.contains("50 times")
@@ -237,7 +428,7 @@ import Testing
     {
         try await with { larder in
             let feed = TestServers.uniqueFeed()
-            let worker = try larder.start("worker")
+            let worker = try await larder.start("worker")
             defer { worker.kill() }
             let run = try await larder.run(
                 "run",
@@ -256,7 +447,7 @@ import Testing
 
     @Test func `a file that is not there fails the run with its name`() async throws {
         try await with { larder in
-            let worker = try larder.start("worker")
+            let worker = try await larder.start("worker")
             defer { worker.kill() }
             let file = try pipeline(feed: TestServers.uniqueFeed())
             try FileManager.default.removeItem(atPath: folder.path + "/events.csv")
@@ -341,7 +532,7 @@ import Testing
                 home: folder.path + "/home"
             )
             let feed = TestServers.uniqueFeed()
-            let worker = try larder.start("worker")
+            let worker = try await larder.start("worker")
             defer { worker.kill() }
             #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
             try await server.command("CONFIG", "SET", "maxmemory", "1mb")

@@ -7,7 +7,7 @@ import Testing
 @testable import Jobs
 
 /// Runs as graphs of jobs: order, fan-out, join, and what happens when a part fails.
-struct GraphTests {
+@Suite(.timeLimit(Effort.limit)) struct GraphTests {
     /// Works through a run by hand: claims what is ready and ends it as told.
     private struct Hand {
         let queue: Queue
@@ -15,8 +15,7 @@ struct GraphTests {
 
         init(_ settings: ConnectionSettings) async throws {
             queue = Queue(Client(settings))
-            session = Session(id: UUID().uuidString.lowercased(), host: "t", pid: 1, slots: 1)
-            try await queue.open(session, ttl: .seconds(60))
+            session = try await queue.openSession()
         }
 
         func claim(_ count: Int = 100) async throws -> [Job] {
@@ -73,7 +72,7 @@ struct GraphTests {
         try await withHand { hand in
             let run = try await hand.start(Self.diamond)
             let a = try #require(try await hand.claim().first)
-            _ = try await hand.queue.finish(a, .failed("bad data", retry: false), by: hand.session)
+            _ = try await hand.queue.finish(a, .failed("bad data", .fatal), by: hand.session)
             #expect(
                 try await hand.states(run) == [
                     "a": "failed", "b": "cancelled", "c": "cancelled", "d": "cancelled",
@@ -82,7 +81,7 @@ struct GraphTests {
             #expect(try await hand.runState(run) == "failed")
             let errors = try await Runs(hand.queue.client).jobs(run: run).map(\.error)
             #expect(errors.contains("bad data"))
-            #expect(errors.contains("a job it waited for did not succeed"))
+            #expect(errors.contains("job 1 (a), which it waited for, did not succeed"))
         }
     }
 
@@ -156,12 +155,9 @@ struct GraphTests {
             try await hand.finish(#require(try await hand.claim().first), fanOut: shards(2))
             for part in try await hand.claim() {
                 // What `finish` does up to its commit, and then no close_group.
-                try await hand.queue.client.execute(
-                    SQL.finish,
-                    [
-                        Parameter(hand.session.id), .array([part.id]), .array([part.lease]),
-                        .array(["succeeded"]), .array([String?.none]), .array(["{}"]),
-                    ]
+                _ = try await hand.queue.finish(
+                    [(part, .succeeded(JobResult()))],
+                    by: hand.session
                 )
             }
             #expect(try await hand.claim().isEmpty)
@@ -175,11 +171,11 @@ struct GraphTests {
             let run = try await hand.start(Self.fan)
             try await hand.finish(#require(try await hand.claim().first), fanOut: shards(3))
             let parts = try await hand.claim()
-            _ = try await hand.queue.finish(parts[0], .failed("e", retry: false), by: hand.session)
+            _ = try await hand.queue.finish(parts[0], .failed("e", .fatal), by: hand.session)
             for part in parts.dropFirst() { try await hand.finish(part) }
             #expect(try await hand.states(run)["join"] == "cancelled")
             let join = try await Runs(hand.queue.client).jobs(run: run).first { $0.name == "join" }
-            #expect(join?.error == "1 of the 3 jobs it waited for did not succeed")
+            #expect(join?.error == "1 of the 3 jobs it waited for did not succeed, and 3 had to")
             #expect(try await hand.runState(run) == "failed")
         }
     }
@@ -257,13 +253,13 @@ struct GraphTests {
             let a = try #require(try await hand.claim().first)
             #expect(try await Runs(hand.queue.client).cancel(run) == 4)
             #expect(try await hand.states(run)["a"] == "running")
-            _ = try await hand.queue.finish(a, .failed("stopped", retry: true), by: hand.session)
+            _ = try await hand.queue.finish(a, .failed("stopped", .retryable), by: hand.session)
             #expect(try await hand.runState(run) == "cancelled")
         }
     }
 }
 
-struct MigratorTests {
+@Suite(.timeLimit(Effort.limit)) struct MigratorTests {
     @Test func `migrating twice, and from eight places at once, is migrating once`() async throws {
         try await TestServers.withEmptyDatabase { settings in
             let applied = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -295,7 +291,7 @@ struct MigratorTests {
     }
 }
 
-struct ReleasesTests {
+@Suite(.timeLimit(Effort.limit)) struct ReleasesTests {
     @Test func `a run has one release however often it asks, and numbers are never reused`()
         async throws
     {

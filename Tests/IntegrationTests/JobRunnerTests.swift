@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Logging
 import Postgres
 import Synchronization
 import TestSupport
@@ -9,31 +8,26 @@ import Testing
 @testable import Jobs
 
 /// The runner with handlers of the test's own.
-struct JobRunnerTests {
-    private struct Handler: JobHandler {
-        let body: @Sendable (Job, JobContext) async throws -> JobResult
-        func run(_ job: Job, _ context: JobContext) async throws -> JobResult {
-            try await body(job, context)
-        }
-    }
-
+@Suite(.timeLimit(Effort.limit)) struct JobRunnerTests {
     private func runner(
         _ database: ConnectionSettings,
         exitsWhenEmpty: Bool = true,
         slots: Int = 2,
+        ttl: Duration = .seconds(45),
         grace: Duration = .seconds(10),
         _ body: @escaping @Sendable (Job, JobContext) async throws -> JobResult
     ) -> JobRunner {
-        var settings = JobRunner.Settings()
-        settings.slots = slots
-        settings.exitsWhenEmpty = exitsWhenEmpty
-        settings.ttl = .seconds(5)
-        settings.heartbeatInterval = .milliseconds(200)
-        settings.pollInterval = .milliseconds(100)
-        settings.drainGrace = grace
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
-        return JobRunner(settings, database: database, handler: Handler(body: body), logger: logger)
+        testRunner(
+            database,
+            slots: slots,
+            change: {
+                $0.exitsWhenEmpty = exitsWhenEmpty
+                $0.ttl = ttl
+                $0.heartbeatInterval = .milliseconds(200)
+                $0.drainGrace = grace
+            },
+            body
+        )
     }
 
     @Test func `jobs are worked on until the queue is empty`() async throws {
@@ -76,7 +70,7 @@ struct JobRunnerTests {
             let queue = Queue(Client(database))
             for _ in 0..<4 { _ = try await queue.enqueue("x") }
             // Longer than the session would live without heartbeats.
-            try await runner(database, slots: 4) { _, _ in
+            try await runner(database, slots: 4, ttl: .seconds(6)) { _, _ in
                 let end = ContinuousClock.now + .seconds(7)
                 while ContinuousClock.now < end {}
                 return JobResult()
@@ -176,6 +170,10 @@ struct JobRunnerTests {
             }[0]
             async let running: Void = worker.run()
             let watcher = Runs(Client(ConnectionSettings(database.target)))
+            // A worker that cannot open its first session says so and ends: kill from then on.
+            while try await watcher.liveSessions() == 0 {
+                try await Task.sleep(for: .milliseconds(10))
+            }
             while true {
                 try await killer.execute(
                     """

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Glibc
+import Postgres
 import Subprocess
+import SystemPackage
+import TestSupport
+import Testing
 
 /// Runs the binary of the debug build against given servers.
 struct Larder: Sendable {
     let database: String
     let redis: String
     let home: String
+    /// `LARDER_CPU`: the kernels of which processor it uses; nil for this one's.
+    var processor: String?
 
     struct Result: Sendable {
         let status: Int32
@@ -15,31 +20,11 @@ struct Larder: Sendable {
         let errors: String
     }
 
-    /// A command that goes on in the background.
-    final class Background {
-        private let process: Process
-        private let ended: AsyncStream<Int32>
-
-        fileprivate init(_ process: Process) throws {
-            self.process = process
-            let (ended, signal) = AsyncStream<Int32>.makeStream()
-            self.ended = ended
-            process.terminationHandler = { signal.yield($0.terminationStatus) }
-            try process.run()
-        }
-
-        deinit { kill() }
-
-        func kill() {
-            guard process.isRunning else { return }
-            _ = Glibc.kill(process.processIdentifier, SIGKILL)
-        }
-
-        /// SIGTERM, and the exit status.
-        func terminate() async -> Int32? {
-            process.terminate()
-            return await ended.first { _ in true }
-        }
+    private var environment: Environment {
+        .inherit.updating([
+            "LARDER_DATABASE_URL": database, "LARDER_REDIS_URL": redis, "LARDER_HOME": home,
+            "LARDER_CPU": processor,
+        ])
     }
 
     /// Runs a command to its end, at most two minutes.
@@ -49,9 +34,7 @@ struct Larder: Sendable {
         let result = try await Subprocess.run(
             .name("timeout"),
             arguments: Arguments(["-k", "1", "120", Self.binary] + arguments),
-            environment: .inherit.updating([
-                "LARDER_DATABASE_URL": database, "LARDER_REDIS_URL": redis, "LARDER_HOME": home,
-            ]),
+            environment: environment,
             output: .string(limit: 1 << 20),
             error: .string(limit: 1 << 20)
         )
@@ -63,22 +46,32 @@ struct Larder: Sendable {
         return Result(
             status: status,
             output: result.standardOutput,
-            errors: result.standardError
+            errors: result.standardError + (status == 124 ? logs : "")
         )
     }
 
-    func start(_ arguments: String...) throws -> Background {
-        let process = Process()
-        process.executableURL = URL(filePath: Self.binary)
-        process.arguments = arguments
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        var environment = ProcessInfo.processInfo.environment
-        environment["LARDER_DATABASE_URL"] = database
-        environment["LARDER_REDIS_URL"] = redis
-        environment["LARDER_HOME"] = home
-        process.environment = environment
-        return try Background(process)
+    func start(_ arguments: String...) async throws -> BackgroundProcess {
+        try await BackgroundProcess(
+            .path(FilePath(Self.binary)),
+            arguments,
+            environment: environment,
+            log: .open(
+                FilePath("\(home).log"),
+                .writeOnly,
+                options: [.create, .append],
+                permissions: .ownerReadWrite
+            )
+        )
+    }
+
+    /// What the workers of a test said, for the message of one that did not end.
+    private var logs: String {
+        let folder = URL(filePath: home).deletingLastPathComponent()
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+        return files.filter { $0.hasSuffix(".log") }.map { name in
+            let text = try? String(contentsOf: folder.appending(path: name), encoding: .utf8)
+            return "\n== \(name)\n\((text ?? "").suffix(4000))"
+        }.joined()
     }
 
     func waitForRun(_ id: Int) async throws {
@@ -92,13 +85,29 @@ struct Larder: Sendable {
         .deletingLastPathComponent().deletingLastPathComponent().path + "/.build/debug/larder"
 }
 
+extension Larder {
+    /// Against a database of the test's own and the Redis of all tests.
+    init(_ database: ConnectionSettings, home: String) throws {
+        self.init(database: database.target, redis: try TestServers.redisURL, home: home)
+    }
+}
+
+extension Effort {
+    /// What ends a test that hangs, far beyond what any needs.
+    static let limit = TimeLimitTrait.Duration.minutes(isLong ? 20 : 10)
+}
+
 /// Looks every few milliseconds, and gives up after a minute.
-func waitUntil(_ what: String, _ isTrue: () async throws -> Bool) async throws {
+func waitUntil(
+    _ what: String,
+    within limit: Duration = .seconds(60),
+    _ isTrue: () async throws -> Bool
+) async throws {
     struct NeverHappened: Error, CustomStringConvertible { let description: String }
-    let end = ContinuousClock.now + .seconds(60)
+    let end = ContinuousClock.now + limit
     while try await !isTrue() {
         if ContinuousClock.now > end {
-            throw NeverHappened(description: "not in a minute: " + what)
+            throw NeverHappened(description: "not in \(limit): " + what)
         }
         try await Task.sleep(for: .milliseconds(5))
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CacheWriter
-import Foundation
-import Glibc
+import Subprocess
 import Synchronization
 import TestSupport
 
@@ -9,7 +8,7 @@ import TestSupport
 final class OwnRedis: Sendable {
     private let folder: TemporaryFolder
     private let arguments: [String]
-    private let process = Mutex<Process?>(nil)
+    private let process = Mutex<BackgroundProcess?>(nil)
     let address: RedisAddress
 
     init(arguments: [String] = []) async throws {
@@ -22,21 +21,16 @@ final class OwnRedis: Sendable {
         try await start()
     }
 
-    deinit { kill() }
-
     var url: String { "unix://\(folder.path)/redis.sock" }
 
     func start() async throws {
-        let started = Process()
-        started.executableURL = URL(filePath: "/usr/bin/env")
-        started.arguments =
+        let started = try await BackgroundProcess(
+            .name("redis-server"),
             [
-                "redis-server", "--port", "0", "--unixsocket", folder.path + "/redis.sock",
+                "--port", "0", "--unixsocket", folder.path + "/redis.sock",
                 "--dir", folder.path, "--save", "", "--appendonly", "no",
             ] + arguments
-        started.standardOutput = FileHandle.nullDevice
-        started.standardError = FileHandle.nullDevice
-        try started.run()
+        )
         process.withLock { $0 = started }
         // Until it answers; a server that never does fails the test here.
         for attempt in 0... {
@@ -54,12 +48,7 @@ final class OwnRedis: Sendable {
         try await RedisClient(address).command(arguments)
     }
 
-    func kill() {
-        process.withLock { running in
-            guard let pid = running?.processIdentifier else { return }
-            _ = Glibc.kill(pid, SIGKILL)
-            running?.waitUntilExit()
-            running = nil
-        }
+    func kill() async throws {
+        try await process.withLock { $0 }?.killed()
     }
 }

@@ -3,7 +3,7 @@ import Postgres
 import TestSupport
 import Testing
 
-struct PostgresClientTests {
+@Suite(.timeLimit(Effort.limit)) struct PostgresClientTests {
     @Test func `values come back as they were sent`() async throws {
         let client = Client(ConnectionSettings(try TestServers.postgres + " dbname=postgres"))
         let rows = try await client.query(

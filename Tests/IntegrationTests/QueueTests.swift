@@ -7,31 +7,13 @@ import Testing
 @testable import Jobs
 
 /// The queue's promises, each against a real server.
-struct QueueTests {
-    private func session(_ queue: Queue, ttl: Duration = .seconds(45)) async throws -> Session {
-        let session = Session(id: UUID().uuidString.lowercased(), host: "test", pid: 1, slots: 1)
-        try await queue.open(session, ttl: ttl)
-        return session
-    }
-
+@Suite(.timeLimit(Effort.limit)) struct QueueTests {
     private func withQueue(_ body: (Queue) async throws -> Void) async throws {
         try await TestServers.withDatabase { settings in try await body(Queue(Client(settings))) }
     }
 
     private func claim(_ queue: Queue, _ session: Session, _ count: Int = 1) async throws -> [Job] {
         try await queue.claim(count, from: "default", for: session)
-    }
-
-    private func state(_ queue: Queue, _ id: Int) async throws -> String? {
-        try await Runs(queue.client).jobs(id: id).first?.state
-    }
-
-    /// Makes the database believe that a session's time is over.
-    private func expire(_ session: Session, _ queue: Queue) async throws {
-        try await queue.client.execute(
-            "UPDATE larder.sessions SET expires_at = clock_timestamp() - interval '1 s' WHERE id = $1::uuid",
-            [Parameter(session.id)]
-        )
     }
 
     // MARK: claiming and finishing
@@ -41,7 +23,7 @@ struct QueueTests {
             let late = try await queue.enqueue("x", priority: 200)
             let first = try await queue.enqueue("x")
             let urgent = try await queue.enqueue("x", args: #"{"a":1}"#, priority: 1)
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let jobs = try await claim(queue, session, 2)
             #expect(Set(jobs.map(\.id)) == [urgent, first])
             #expect(jobs.first { $0.id == urgent }?.args == #"{"a": 1}"#)
@@ -59,7 +41,7 @@ struct QueueTests {
                 for _ in 0..<8 {
                     group.addTask {
                         let own = Queue(Client(settings))
-                        let session = try await session(own)
+                        let session = try await own.openSession()
                         var ids: [Int] = []
                         while case let jobs = try await claim(own, session, 7), !jobs.isEmpty {
                             ids += jobs.map(\.id)
@@ -77,29 +59,29 @@ struct QueueTests {
     @Test func `a finished job is archived with its result, and only once`() async throws {
         try await withQueue { queue in
             let id = try await queue.enqueue("x")
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let job = try #require(try await claim(queue, session).first)
             let done = Queue.Ending.succeeded(JobResult(#"{"n":1}"#))
             #expect(try await queue.finish(job, done, by: session) == "succeeded")
             #expect(try await queue.finish(job, done, by: session) == nil)
-            #expect(try await state(queue, id) == "succeeded")
+            #expect(try await queue.state(of: id) == "succeeded")
         }
     }
 
     @Test func `a result of a lost lease is refused`() async throws {
         try await withQueue { queue in
             let id = try await queue.enqueue("x")
-            let zombie = try await session(queue)
+            let zombie = try await queue.openSession()
             let stale = try #require(try await claim(queue, zombie).first)
-            try await expire(zombie, queue)
+            try await queue.expire(zombie)
             #expect(try await queue.rescue().map(\.job) == [id])
-            let heir = try await session(queue)
+            let heir = try await queue.openSession()
             let job = try #require(try await claim(queue, heir).first)
             #expect(job.id == id && job.attempt == 2 && job.lease > stale.lease)
             let done = Queue.Ending.succeeded(JobResult())
             #expect(try await queue.finish(stale, done, by: zombie) == nil)
             try await queue.release([stale.lease], by: zombie)
-            #expect(try await state(queue, id) == "running")
+            #expect(try await queue.state(of: id) == "running")
             // Not even with the right number from the wrong session.
             #expect(try await queue.finish(job, done, by: zombie) == nil)
             #expect(try await queue.finish(job, done, by: heir) == "succeeded")
@@ -109,19 +91,19 @@ struct QueueTests {
     @Test func `a failure is tried again later, until the attempts are spent`() async throws {
         try await withQueue { queue in
             let id = try await queue.enqueue("x", maxAttempts: 2)
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let first = try #require(try await claim(queue, session).first)
             #expect(
-                try await queue.finish(first, .failed("no luck", retry: true), by: session)
+                try await queue.finish(first, .failed("no luck", .retryable), by: session)
                     == "retry"
             )
-            #expect(try await state(queue, id) == "scheduled")
+            #expect(try await queue.state(of: id) == "scheduled")
             try await queue.client.execute("UPDATE larder.jobs SET run_at = clock_timestamp()")
             #expect(try await queue.promote() == 1)
             let second = try #require(try await claim(queue, session).first)
             #expect(second.attempt == 2)
             #expect(
-                try await queue.finish(second, .failed("again", retry: true), by: session)
+                try await queue.finish(second, .failed("again", .retryable), by: session)
                     == "failed"
             )
             #expect(try await Runs(queue.client).jobs(id: id).first?.error == "again")
@@ -131,9 +113,9 @@ struct QueueTests {
     @Test func `the wait before a retry is random, and doubles at most`() async throws {
         try await withQueue { queue in
             for _ in 0..<60 { _ = try await queue.enqueue("x") }
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             for job in try await claim(queue, session, 60) {
-                _ = try await queue.finish(job, .failed("e", retry: true), by: session)
+                _ = try await queue.finish(job, .failed("e", .retryable), by: session)
             }
             let waits = try await queue.client.query(
                 "SELECT extract(epoch FROM run_at - clock_timestamp()) AS wait FROM larder.jobs"
@@ -147,12 +129,12 @@ struct QueueTests {
     @Test func `a fatal failure is not tried again`() async throws {
         try await withQueue { queue in
             let id = try await queue.enqueue("x")
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let job = try #require(try await claim(queue, session).first)
             #expect(
-                try await queue.finish(job, .failed("bad", retry: false), by: session) == "failed"
+                try await queue.finish(job, .failed("bad", .fatal), by: session) == "failed"
             )
-            #expect(try await state(queue, id) == "failed")
+            #expect(try await queue.state(of: id) == "failed")
         }
     }
 
@@ -160,12 +142,12 @@ struct QueueTests {
 
     @Test func `a heartbeat renews, and a late one is refused`() async throws {
         try await withQueue { queue in
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             func beat() async throws -> [Queue.Verdict] {
-                try await queue.heartbeat(session, leases: [], ttl: .seconds(45), grace: .zero)
+                try await queue.beat(session)
             }
             #expect(try await beat() == [])
-            try await expire(session, queue)
+            try await queue.expire(session)
             #expect(try await beat() == [.sessionLost])
             _ = try await queue.enqueue("x")
             #expect(try await claim(queue, session).isEmpty)
@@ -175,16 +157,36 @@ struct QueueTests {
     @Test func `a claim whose reply was lost comes back with its attempt refunded`() async throws {
         try await withQueue { queue in
             let id = try await queue.enqueue("x")
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             _ = try await claim(queue, session)
-            let verdicts = try await queue.heartbeat(
-                session,
-                leases: [],
-                ttl: .seconds(45),
-                grace: .zero
-            )
-            #expect(verdicts == [.requeued(job: id)])
+            #expect(try await queue.beat(session) == [.requeued(job: id)])
             #expect(try await claim(queue, session).first?.attempt == 1)
+        }
+    }
+
+    @Test func `a claim made while the heartbeat was on its way is not taken for lost`()
+        async throws
+    {
+        try await withQueue { queue in
+            let id = try await queue.enqueue("x")
+            let session = try await queue.openSession()
+            func beat(_ time: Int?) async throws -> [Queue.Verdict] {
+                try await queue.heartbeat(
+                    session,
+                    leases: [],
+                    ttl: .seconds(45),
+                    knownBefore: time
+                )
+            }
+            guard case .clock(let gathered)? = try await beat(nil).first else {
+                Issue.record("a heartbeat tells the time")
+                return
+            }
+            _ = try await claim(queue, session)
+            // What the worker held when it looked was nothing; the claim came after.
+            guard case .clock(let later)? = try await beat(gathered).first else { return }
+            #expect(try await queue.state(of: id) == "running")
+            #expect(try await beat(later).contains(.requeued(job: id)))
         }
     }
 
@@ -192,14 +194,12 @@ struct QueueTests {
         try await withQueue { queue in
             _ = try await queue.enqueue("x")
             _ = try await queue.enqueue("x")
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let jobs = try await claim(queue, session, 2)
             _ = try await queue.cancel([jobs[0].id])
-            let verdicts = try await queue.heartbeat(
+            let verdicts = try await queue.beat(
                 session,
-                leases: jobs.map(\.lease) + [999_999],
-                ttl: .seconds(45),
-                grace: .zero
+                leases: jobs.map(\.lease) + [999_999]
             )
             #expect(
                 Set(verdicts.map { "\($0)" })
@@ -209,7 +209,7 @@ struct QueueTests {
                     ])
             )
             #expect(
-                try await queue.finish(jobs[0], .failed("stopped", retry: true), by: session)
+                try await queue.finish(jobs[0], .failed("stopped", .retryable), by: session)
                     == "cancelled"
             )
         }
@@ -218,7 +218,7 @@ struct QueueTests {
     @Test func `a job past its deadline is taken from a healthy worker`() async throws {
         try await withQueue { queue in
             let id = try await queue.enqueue("x", timeout: .milliseconds(1))
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let job = try #require(try await claim(queue, session).first)
             try await Task.sleep(for: .milliseconds(5))
             let rescued = try await queue.rescue()
@@ -231,18 +231,18 @@ struct QueueTests {
     @Test func `a job whose session row is gone is rescued too`() async throws {
         try await withQueue { queue in
             let id = try await queue.enqueue("x", maxAttempts: 1)
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             _ = try await claim(queue, session)
             try await queue.close(session)
             #expect(try await queue.rescue().map(\.spent) == [true])
-            #expect(try await state(queue, id) == "failed")
+            #expect(try await queue.state(of: id) == "failed")
         }
     }
 
     @Test func `a job given back keeps its attempts`() async throws {
         try await withQueue { queue in
             _ = try await queue.enqueue("x")
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let job = try #require(try await claim(queue, session).first)
             try await queue.release([job.lease], by: session)
             #expect(try await claim(queue, session).first?.attempt == 1)
@@ -253,19 +253,25 @@ struct QueueTests {
         try await withQueue { queue in
             let id = try await queue.enqueue("x")
             let lost = try await queue.enqueue("x")
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let jobs = try await claim(queue, session, 2)
             _ = try await queue.cancel([id, lost])
             let job = try #require(jobs.first { $0.id == id })
-            #expect(try await queue.release([job.lease], by: session) == 0)
+            #expect(try await queue.release([job.lease], by: session).isEmpty)
             #expect(
-                try await queue.finish(job, .failed("stopped", retry: true), by: session)
+                try await queue.finish(job, .failed("stopped", .retryable), by: session)
                     == "cancelled"
             )
             // The other one's worker never heard of it.
-            _ = try await queue.heartbeat(session, leases: [], ttl: .seconds(45), grace: .zero)
+            for _ in 0..<3 { _ = try await queue.beat(session) }
+            #expect(
+                try await queue.number(
+                    "SELECT attempt AS n FROM larder.jobs WHERE id = $1::bigint",
+                    [Parameter(lost)]
+                ) == 0
+            )
             #expect(try await queue.rescue().map(\.spent) == [true])
-            #expect(try await state(queue, lost) == "cancelled")
+            #expect(try await queue.state(of: lost) == "cancelled")
         }
     }
 
@@ -278,15 +284,15 @@ struct QueueTests {
             }
             _ = try await queue.enqueue("later", delay: .seconds(7200))
             #expect(try await backlog() == 0)
-            #expect(try await queue.isEmpty("default"))
+            #expect(try await queue.isEmpty("default", for: queue.openSession()))
             _ = try await queue.enqueue("x")
             #expect(try await backlog() == 1)
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             _ = try await claim(queue, session)
             #expect(try await backlog() == 0)
-            try await expire(session, queue)
+            try await queue.expire(session)
             #expect(try await backlog() == 1)
-            #expect(try await !queue.isEmpty("default"))
+            #expect(try await !queue.isEmpty("default", for: queue.openSession()))
         }
     }
 
@@ -294,7 +300,7 @@ struct QueueTests {
         try await withQueue { queue in
             _ = try await queue.enqueue("x")
             try await queue.client.execute("UPDATE larder.queues SET paused_at = clock_timestamp()")
-            #expect(try await claim(queue, session(queue)).isEmpty)
+            #expect(try await claim(queue, queue.openSession()).isEmpty)
             let backlog = try await queue.client.query("SELECT larder.backlog('default') AS n") {
                 row throws(PostgresError) in try row.decode("n", Int.self)
             }
@@ -307,10 +313,10 @@ struct QueueTests {
         try await withQueue { queue in
             let id = try await queue.enqueue("x", dedupKey: "k")
             #expect(try await queue.enqueue("x", dedupKey: "k") == id)
-            let session = try await session(queue)
+            let session = try await queue.openSession()
             let job = try #require(try await claim(queue, session).first)
             #expect(try await queue.enqueue("x", dedupKey: "k") == id)
-            _ = try await queue.finish(job, .failed("e", retry: true), by: session)
+            _ = try await queue.finish(job, .failed("e", .retryable), by: session)
             #expect(try await queue.enqueue("x", dedupKey: "k") == id)
             _ = try await queue.cancel([id])
             #expect(try await queue.enqueue("x", dedupKey: "k") != id)
@@ -321,7 +327,7 @@ struct QueueTests {
         try await withQueue { queue in
             _ = try await queue.enqueue("x", delay: .seconds(3600))
             #expect(try await queue.promote() == 0)
-            #expect(try await claim(queue, session(queue)).isEmpty)
+            #expect(try await claim(queue, queue.openSession()).isEmpty)
         }
     }
 

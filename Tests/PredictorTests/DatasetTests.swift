@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Tables
 import TestSupport
 import Testing
 
@@ -11,21 +12,26 @@ struct DatasetTests {
 
     private func build(
         _ text: String,
-        session: String? = nil,
         time: String? = "time",
-        split: Split = .leaveLastOne,
-        badRows: Double = 0.01
+        sessions: DatasetSettings.Sessions = .init(),
+        keep: Keep = Keep(),
+        weights: Weights? = nil,
+        badRows: Double = 0.01,
+        split: Split = .leaveLastOne(validation: false),
+        threads: Int = 2,
+        buffer: Int = DatasetBuilder.buffer
     ) throws -> (Dataset, ReadReport) {
         let path = try folder.write(text, to: "events.csv")
-        return try DatasetBuilder.build(
-            DatasetSettings(
-                source: .init(path: path, format: "csv"),
-                columns: .init(user: "user", item: "item", time: time, session: session),
-                items: nil,
-                badRows: badRows,
-                split: split
-            )
-        )
+        let (dataset, summary) = try DatasetSettings(
+            source: TableSource(.csv, path),
+            columns: .init(user: "user", item: "item", time: time),
+            sessions: sessions,
+            keep: keep,
+            weights: weights,
+            badRows: badRows,
+            split: split
+        ).built(threads: threads, buffer: buffer)
+        return (dataset, summary.read)
     }
 
     private func items(_ dataset: Dataset, _ events: Range<Int>) -> [String] {
@@ -58,7 +64,7 @@ struct DatasetTests {
             a,early2,60,1
 
             """,
-            session: "s"
+            sessions: .init(by: .column("s"))
         )
         #expect(dataset.sequenceCount == 3)
         let a = try #require(dataset.users.index(of: "a"))
@@ -75,9 +81,9 @@ struct DatasetTests {
         #expect(report.rows == 106 && report.badRows == 6)
         #expect(
             report.examples == [
-                "line 102: 2 fields where the header has 3", "line 103: empty item id",
-                "line 104: empty user id", "line 105: negative timestamp",
-                "line 106: timestamp is neither seconds nor ISO 8601",
+                "line 102: 2 fields where the header has 3", "line 103: empty item",
+                "line 104: empty user", "line 105: time: negative timestamp",
+                "line 106: time: timestamp is neither seconds nor ISO 8601",
                 "line 107: 4 fields where the header has 3",
             ]
         )
@@ -88,17 +94,13 @@ struct DatasetTests {
             Array("user,item\n".utf8) + Array("a,b\n".utf8) + [0x61, 0x2c, 0xff, 0xfe, 0x0a],
             to: "bad.csv"
         )
-        let (dataset, report) = try DatasetBuilder.build(
-            DatasetSettings(
-                source: .init(path: path, format: "csv"),
-                columns: .init(user: "user", item: "item", time: nil, session: nil),
-                items: nil,
-                badRows: 0.5,
-                split: .leaveLastOne
-            )
-        )
+        let (dataset, summary) = try DatasetSettings(
+            source: TableSource(.csv, path),
+            columns: .init(user: "user", item: "item", time: nil),
+            badRows: 0.5
+        ).built()
         #expect(dataset.eventItems.count == 1)
-        #expect(report.examples == ["line 3: an id is not valid UTF-8"])
+        #expect(summary.read.examples == ["line 3: item is not valid UTF-8"])
     }
 
     @Test func `more bad rows than allowed fail, with the share and examples`() throws {
@@ -107,19 +109,19 @@ struct DatasetTests {
         }
         let text = try #require(error?.description)
         #expect(text.contains("1 of 2 rows cannot be used (50.0 %; at most 1.0 % may be bad)"))
-        #expect(text.contains("line 3: timestamp is neither"))
+        #expect(text.contains("line 3: time: timestamp is neither"))
         #expect(text.contains("bad-rows"))
     }
 
     @Test(arguments: [
-        ("", "is empty"), ("user,item,time\n", "has a header and no rows"),
+        ("", "is empty"), ("user,item,time\n", "has no rows"),
         ("user,thing,time\na,b,1\n", "has no column \"item\"; it has user, thing, time"),
         ("user,itme,time\na,b,1\n", "did you mean \"itme\"?"),
         ("PK\u{3}\u{0}\u{0}rubbish\n", "is not a text file"),
     ])
     func `a file that is not a table says what it is`(_ text: String, _ words: String) throws {
-        let error = #expect(throws: PredictorError.self) { _ = try build(text) }
-        #expect(error?.description.contains(words) == true)
+        let error = #expect(throws: (any Error).self) { _ = try build(text) }
+        #expect(error.map { "\($0)" }?.contains(words) == true)
     }
 
     @Test func `ids of every kind come back out`() throws {
@@ -145,7 +147,10 @@ struct DatasetTests {
 
     @Test func `a split by time keeps back the last days and nothing before`() throws {
         let rows = (0..<10).map { "u\($0 % 3),i\($0),\($0 * 86_400)" }.joined(separator: "\n")
-        let (dataset, _) = try build("user,item,time\n" + rows, split: .time(test: 2 * 86_400))
+        let (dataset, _) = try build(
+            "user,item,time\n" + rows,
+            split: .time(validation: 0, test: 2 * 86_400)
+        )
         for (time, part) in zip(dataset.eventTimes, dataset.eventParts) {
             #expect((part == Part.test.rawValue) == (time > 7 * 86_400))
         }
@@ -164,38 +169,69 @@ struct DatasetTests {
         }
         #expect(parts == [0: 70, 1: 20, 2: 10])
         #expect(
-            try build("user,item,time\n" + rows, split: split).0.eventParts == dataset.eventParts
+            try build("user,item,time\n" + rows, split: split).0.eventParts
+                .elementsEqual(dataset.eventParts)
         )
-    }
-
-    @Test func `a dataset on disk is the dataset that was written`() throws {
-        let (dataset, _) = try build("user,item,time\na,x,1\na,y,2\nb,\"new\nline\",1\n")
-        try dataset.write(to: folder.path)
-        let read = try Dataset(from: folder.path)
-        #expect(read.eventItems == dataset.eventItems && read.eventTimes == dataset.eventTimes)
-        #expect(read.eventParts == dataset.eventParts)
-        #expect(read.sequenceOffsets == dataset.sequenceOffsets)
-        #expect(read.userSequences == dataset.userSequences)
-        #expect(read.users.ids.bytes == dataset.users.ids.bytes)
-        #expect(read.items.index(of: "new\nline") == dataset.items.index(of: "new\nline"))
-        #expect(read.titles == nil)
     }
 
     @Test func `titles are found by id, and absent ones are nil`() throws {
         let events = try folder.write("user,item,time\na,1,1\na,2,2\n", to: "e.csv")
         let table = try folder.write("id\tname\n2\tTwo: the \"sequel\"\n9\tNobody's\n", to: "i.tsv")
-        let (dataset, _) = try DatasetBuilder.build(
-            DatasetSettings(
-                source: .init(path: events, format: "csv"),
-                columns: .init(user: "user", item: "item", time: "time", session: nil),
-                items: .init(table: .init(path: table, format: "tsv"), item: "id", title: "name"),
-                badRows: 0,
-                split: .leaveLastOne
-            )
-        )
+        let (dataset, _) = try DatasetSettings(
+            source: TableSource(.csv, events),
+            columns: .init(user: "user", item: "item", time: "time"),
+            items: .init(table: TableSource(.tsv, table), id: "id", title: "name")
+        ).built()
         let two = try #require(dataset.items.index(of: "2"))
         let one = try #require(dataset.items.index(of: "1"))
         #expect(dataset.title(two) == "Two: the \"sequel\"")
         #expect(dataset.title(one) == nil)
+    }
+
+    @Test func `what a table of items lacks is told, and too many bad rows fail`() throws {
+        let events = try folder.write("user,item,time\na,1,1\na,2,2\n", to: "e.csv")
+        let table = try folder.write("id,price\n2,9.5\n7,1\n8,cheap\n", to: "i.csv")
+        var settings = DatasetSettings(
+            source: TableSource(.csv, events),
+            columns: .init(user: "user", item: "item", time: "time"),
+            items: EntityTable(table: TableSource(.csv, table), id: "id"),
+            features: [Feature("price", of: .items, .number(column: "price", .init()))],
+            badRows: 0.5
+        )
+        let (_, summary) = try settings.built()
+        #expect(
+            summary.read.lines == [
+                "\(table): 3 rows, 1 unusable, 1 without events; 1 have no row"
+            ]
+        )
+        settings.badRows = 0.1
+        let error = #expect(throws: PredictorError.self) { try settings.built() }
+        #expect(error?.description.contains("line 4: price is not a number") == true)
+        settings.features[0].kind = .number(column: "prize", .init())
+        let missing = #expect(throws: TableError.self) { try settings.built() }
+        #expect(missing?.description.contains("did you mean \"price\"?") == true)
+    }
+
+    @Test func `a split that leaves nothing to train on is told`() throws {
+        let error = #expect(throws: PredictorError.self) {
+            try build(
+                "user,item,time\na,1,10\na,2,20\n",
+                weights: nil,
+                split: .time(validation: 0, test: 86_400)
+            )
+        }
+        #expect(error?.description.contains("the split leaves nothing to train on") == true)
+    }
+
+    @Test func `numbers that are too large are bad rows, not infinities`() throws {
+        let path = try folder.write("user,item,price\na,1,1e39\na,2,5\nb,1,inf\n", to: "p.csv")
+        let (dataset, summary) = try DatasetSettings(
+            source: TableSource(.csv, path),
+            columns: .init(user: "user", item: "item", time: nil),
+            features: [Feature("price", of: .events, .number(column: "price", .init()))],
+            badRows: 0.7
+        ).built()
+        #expect(summary.read.badRows == 2 && dataset.eventItems.count == 1)
+        #expect(summary.read.examples[0] == "line 2: price is too large")
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import Predictor
+import Tables
 
 /// Events whose right answer is known: users and items of even number belong together, and so do
 /// the odd ones.
@@ -21,13 +22,30 @@ package enum Checkerboard {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    package static func settings(_ path: String, split: Split = .leaveLastOne) -> DatasetSettings {
+    package static func settings(
+        _ path: String,
+        split: Split = .leaveLastOne(validation: false)
+    ) -> DatasetSettings {
         DatasetSettings(
-            source: .init(path: path, format: "csv"),
-            columns: .init(user: "user", item: "item", time: "time", session: nil),
-            items: nil,
-            badRows: 0.01,
+            source: TableSource(.csv, path),
+            columns: .init(user: "user", item: "item", time: "time"),
             split: split
         )
+    }
+}
+
+extension DatasetSettings {
+    /// Builds the dataset in a folder of its own, and opens it.
+    package func built(
+        threads: Int = 2,
+        buffer: Int = DatasetBuilder.buffer
+    ) throws -> (dataset: Dataset, summary: DatasetBuilder.Summary) {
+        let folder = try TemporaryFolder()
+        let summary = try DatasetBuilder.build(
+            self,
+            into: folder.path,
+            limits: .init(threads: threads, buffer: buffer)
+        )
+        return (try Dataset(from: folder.path), summary)
     }
 }

@@ -22,6 +22,10 @@ package final class TemporaryFolder: Sendable {
         return path + "/" + name
     }
 
+    package func bytes(of name: String) -> [UInt8] {
+        (try? Data(contentsOf: URL(filePath: path + "/" + name))).map { Array($0) } ?? []
+    }
+
     package func contents() throws -> [String] {
         try FileManager.default.contentsOfDirectory(atPath: path).sorted()
     }

@@ -1,4 +1,5 @@
--- $1 session, $2 time to live, $3 leases held, $4 grace for a claim whose reply is on its way.
+-- $1 session, $2 time to live, $3 leases held, $4 a time, in microseconds by this clock, before which
+-- the worker knows the outcome of every claim that it asked for.
 -- One round trip: renew, take back claims that the worker never heard of, and learn which leases
 -- were revoked or are to be cancelled. A late renewal is refused, so that a paused machine
 -- cannot come back to life after its jobs were given to others.
@@ -16,12 +17,16 @@ WITH renewed AS (
         deadline_at = CASE WHEN cancel_at IS NOT NULL THEN clock_timestamp() END,
         attempt = attempt - 1
     WHERE state = 'running' AND session_id = (SELECT id FROM renewed)
-      AND started_at < clock_timestamp() - $4::interval
+      AND started_at < timestamptz 'epoch' + $4::bigint * interval '1 microsecond'
       AND NOT lease = ANY($3::bigint[])
+      -- Those that wait for the rescue are not given back a second time.
+      AND (cancel_at IS NULL OR deadline_at IS NULL OR deadline_at > clock_timestamp())
     RETURNING id
 )
 SELECT 'session_lost' AS what, 0::bigint AS lease
 WHERE NOT EXISTS (SELECT FROM renewed)
+UNION ALL
+SELECT 'clock', (extract(epoch FROM clock_timestamp()) * 1e6)::bigint
 UNION ALL
 SELECT 'requeued', id FROM unheard
 UNION ALL

@@ -5,3 +5,4 @@ UPDATE larder.jobs
 SET state = 'ready', lease = NULL, session_id = NULL, attempt = attempt - 1
 WHERE state = 'running' AND session_id = $1::uuid AND lease = ANY($2::bigint[])
   AND cancel_at IS NULL
+RETURNING id

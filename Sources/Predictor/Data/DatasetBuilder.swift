@@ -1,280 +1,268 @@
 // SPDX-License-Identifier: Apache-2.0
+private import Glibc
+package import Tables
 
-/// What `prepare` found in the source: told to the user, kept in the manifest.
-package struct ReadReport: Sendable, Codable {
-    package var rows = 0
-    package var badRows = 0
-    /// The first ten bad rows, with their line numbers.
-    package var examples: [String] = []
-
-    mutating func bad(_ line: Int, _ reason: String) {
-        badRows += 1
-        if examples.count < 10 { examples.append("line \(line): \(reason)") }
-    }
-}
-
-/// Reads events in one pass, counts what cannot be used, and orders the rest.
+/// From a source to a dataset's files: read, clean, group, split, index, write.
+///
+/// In memory are the vocabularies, 20 bytes for each user and item, and a fixed buffer; what is
+/// more than the buffer goes through a temporary file.
 package struct DatasetBuilder {
-    private let settings: DatasetSettings
-    private var users = Vocabulary()
-    private var items = Vocabulary()
-    private var sessions = Vocabulary()
-    private var userOf: [Int32] = []
-    private var itemOf: [Int32] = []
-    private var sessionOf: [Int32] = []
-    private var timeOf: [Int64] = []
-    package private(set) var report = ReadReport()
+    /// Changes with what `build` makes of the same settings and rows.
+    package static let format = 1
 
-    /// `progress` is called every 100,000 rows with the number of rows read; it may throw to stop.
+    /// Ids that have an index already.
+    package struct Base: Sendable {
+        package let users: Vocabulary
+        package let items: Vocabulary
+
+        package init(users: Vocabulary = Vocabulary(), items: Vocabulary = Vocabulary()) {
+            self.users = users
+            self.items = items
+        }
+    }
+
+    package struct Summary: Sendable, Codable, Equatable {
+        /// Users and items that have events.
+        package let users: Int
+        package let items: Int
+        /// All that have an index.
+        package let knownUsers: Int
+        package let knownItems: Int
+        package let sequences: Int
+        package let events: Int
+        package let read: ReadReport
+    }
+
+    /// Bytes of event columns that stay in memory.
+    package static let buffer = 2 << 30
+
+    /// What it may take of a machine and of a source.
+    package struct Limits: Sendable {
+        package var threads: Int
+        /// Bytes of event columns that stay in memory.
+        package var buffer: Int
+        /// It ends soon after so many rows: a sample.
+        package var rows: Int
+
+        package init(
+            threads: Int = Table.processorCount,
+            buffer: Int = DatasetBuilder.buffer,
+            rows: Int = .max
+        ) {
+            self.threads = threads
+            self.buffer = buffer
+            self.rows = rows
+        }
+    }
+
+    private let settings: DatasetSettings
+    private let folder: String
+    private let space: SpoolSpace
+    private let tables: TableContext
+    private let limits: Limits
+    private let progress: @Sendable (Int?) throws -> Void
+
+    /// Writes the dataset into an existing folder.
+    ///
+    /// `position` tells how far the source is read, and `progress` is called every 100,000 rows or so
+    /// with the number of rows read, and with nil while the source is silent; what it throws stops
+    /// the work.
     package static func build(
         _ settings: DatasetSettings,
-        progress: (Int) throws -> Void = { _ in }
-    ) throws -> (Dataset, ReadReport) {
-        var builder = DatasetBuilder(settings: settings)
-        try builder.read(progress)
-        let dataset = try builder.finish()
-        return (dataset, builder.report)
+        into folder: String,
+        base: Base = Base(),
+        tables: TableContext = TableContext(),
+        limits: Limits = Limits(),
+        position: TableProgress = TableProgress(),
+        progress: @escaping @Sendable (Int?) throws -> Void = { _ in }
+    ) throws -> Summary {
+        let builder = DatasetBuilder(
+            settings: settings,
+            folder: folder,
+            space: SpoolSpace(folder: folder, budget: limits.buffer),
+            tables: tables,
+            limits: limits,
+            progress: progress
+        )
+        return try builder.build(from: base, position)
     }
 
-    private init(settings: DatasetSettings) { self.settings = settings }
-
-    // MARK: reading
-
-    private mutating func read(_ progress: (Int) throws -> Void) throws {
-        let path = settings.source.path
-        var reader = try DelimitedReader(path, format: format(settings.source))
-        var record = Record()
-        let header = try Header(&reader, &record, path)
-        let user = try header.place(of: settings.columns.user)
-        let item = try header.place(of: settings.columns.item)
-        let time = try settings.columns.time.map { column throws(PredictorError) in
-            try header.place(of: column)
+    private func build(from base: Base, _ position: TableProgress) throws -> Summary {
+        let reader = EventReader(settings, space, progress: progress)
+        try reader.read(
+            users: base.users,
+            items: base.items,
+            from: tables,
+            threads: limits.threads,
+            mostRows: limits.rows,
+            progress: position
+        )
+        var report = reader.report
+        let events = try clean(reader, &report)
+        let parts = try settings.split.parts(events, space)
+        guard (0..<parts.count).contains(where: { parts[$0] == Part.train.rawValue }) else {
+            throw PredictorError.input(
+                "\(settings.source.name): the split leaves nothing to train on",
+                hint: "all \(events.count) events are for validation or test; see `dataset: split:`"
+            )
         }
-        let session = try settings.columns.session.map { column throws(PredictorError) in
-            try header.place(of: column)
+        try progress(report.rows)
+        let index = try EventIndex(
+            events,
+            parts,
+            users: reader.users,
+            items: reader.items,
+            base: base,
+            keepsUsers: settings.features.contains(where: \.needsUsersOfEvents),
+            space
+        )
+        func rows(
+            _ table: EntityTable?,
+            _ entity: Feature.Entity,
+            _ ids: StringTable,
+            _ weights: [Int]
+        ) throws -> EntityRows {
+            guard let table else { return EntityRows(withoutTable: weights) }
+            return try EntityRows(
+                table,
+                settings.features.inputs(of: entity),
+                for: Vocabulary(ids),
+                weights: weights,
+                badRows: settings.badRows,
+                tables,
+                space,
+                threads: limits.threads,
+                check: { [progress] in try progress(nil) },
+                &report
+            )
         }
-        while try reader.next(&record) {
-            report.rows += 1
-            if report.rows % 100_000 == 0 { try progress(report.rows) }
-            if record.count != header.names.count {
-                report.bad(
-                    record.line,
-                    "\(record.count) fields where the header has \(header.names.count)"
-                )
-                continue
+        let users = try rows(settings.users, .users, index.users, index.userTrainCounts)
+        let items = try rows(settings.items, .items, index.items, index.itemTrainCounts)
+        try progress(report.rows)
+        let features = try FeatureBuilder(
+            users: users.features,
+            items: items.features,
+            events: eventRows(reader, events, parts),
+            times: events.times,
+            userOfEvent: { index.userOfEvent[$0] },
+            itemOfEvent: { index.newItem[Int(events.items[$0])] }
+        ).build(settings.features)
+        try progress(nil)
+        let writer = DatasetWriter(settings: settings, folder: folder, features: features)
+        try writer.write(events, parts, index)
+        try progress(nil)
+        try writer.write(users: index.users)
+        try writer.write(items: index.items, titles: items.titles)
+        try writer.writeSchema(users: index.users.count, items: index.items.count)
+        return Summary(
+            users: index.userCount,
+            items: index.itemCount,
+            knownUsers: index.users.count,
+            knownItems: index.items.count,
+            sequences: events.sequenceLengths.count,
+            events: events.count,
+            read: report
+        )
+    }
+
+    /// The events as features see them.
+    private func eventRows(
+        _ reader: EventReader,
+        _ events: GroupedEvents,
+        _ parts: Spool<UInt8>
+    ) -> FeatureRows {
+        let train = Part.train.rawValue
+        var rows = FeatureRows(count: events.count) { parts[$0] == train ? 1 : 0 }
+        let inputs = settings.features.inputs(of: .events)
+        let texts = inputs.filter { !$0.isNumber }
+        for (place, input) in texts.enumerated() {
+            rows.texts[input.name] = .init(
+                codes: events.columns.codes[place],
+                values: reader.texts[place]
+            )
+        }
+        for (place, input) in inputs.filter(\.isNumber).enumerated() {
+            rows.numbers[input.name] = events.columns.numbers[place]
+        }
+        return rows
+    }
+
+    // MARK: cleaning
+
+    private func clean(
+        _ reader: EventReader,
+        _ report: inout ReadReport
+    ) throws -> GroupedEvents {
+        let keep = settings.keep
+        var earliest = Int64.min
+        if let last = keep.last {
+            var latest = Int64.min
+            for event in 0..<reader.events.times.count {
+                latest = max(latest, reader.events.times[event])
             }
-            add(record, user: user, item: item, time: time, session: session)
+            earliest = latest - Int64(last) * Timestamp.second
         }
-        try refuseIfBad()
-    }
-
-    private mutating func add(_ record: Record, user: Int, item: Int, time: Int?, session: Int?) {
-        var seconds: Int64 = 0
-        if let time {
-            switch Timestamp.parse(record.bytes, record.range(time)) {
-            case .success(let value): seconds = value
-            case .failure(let problem): return report.bad(record.line, problem.reason)
-            }
+        let inputs = settings.features.inputs(of: .events)
+        // The order of an event and its columns take about 48 bytes.
+        let grouper = EventGrouper(
+            sessions: settings.sessions.by,
+            duplicates: keep.duplicates,
+            earliest: earliest,
+            mostAtOnce: max(1, limits.buffer / 2 / (48 + 4 * inputs.count)),
+            threads: limits.threads,
+            inputs: inputs
+        )
+        var (events, duplicates, old) = try grouper.group(
+            reader.events,
+            userCount: reader.users.count,
+            space
+        )
+        if keep.last != nil { report.note("last", dropped: old) }
+        if keep.duplicates != .all {
+            report.note("duplicates: \(keep.duplicates.rawValue) is kept", dropped: duplicates)
         }
-        for (place, name) in [(user, "user"), (item, "item")] where record.range(place).isEmpty {
-            return report.bad(record.line, "empty \(name) id")
+        func filter<Chosen: Sequence<Int>>(
+            _ what: String,
+            _ choose: (_ user: Int, _ events: Range<Int>) -> Chosen
+        ) throws {
+            let kept = GroupedEvents(space, inputs: inputs)
+            try events.filter(into: kept, choose)
+            try progress(nil)
+            report.note(what, dropped: events.count - kept.count)
+            events = kept
         }
-        if let session, record.range(session).isEmpty {
-            return report.bad(record.line, "empty session id")
-        }
-        guard let userIndex = users.insert(record.bytes, record.range(user)),
-            let itemIndex = items.insert(record.bytes, record.range(item)),
-            let sessionIndex = session.map({ sessions.insert(record.bytes, record.range($0)) })
-                ?? .some(0)
-        else { return report.bad(record.line, "an id is not valid UTF-8") }
-        userOf.append(Int32(userIndex))
-        itemOf.append(Int32(itemIndex))
-        timeOf.append(seconds)
-        if session != nil { sessionOf.append(Int32(sessionIndex)) }
-    }
-
-    private func refuseIfBad() throws(PredictorError) {
-        let path = settings.source.path
-        guard report.rows > 0 else { throw .input("\(path): has a header and no rows") }
-        let share = Double(report.badRows) / Double(report.rows)
-        guard share <= settings.badRows && !userOf.isEmpty else {
-            throw .input(
+        if keep.minUserEvents > 1 || keep.minItemEvents > 1 {
+            let core = try KCore(
+                events,
+                itemCount: reader.items.count,
+                minUserEvents: keep.minUserEvents,
+                minItemEvents: keep.minItemEvents
+            )
+            let items = events.items
+            try filter(
                 """
-                \(path): \(report.badRows) of \(report.rows) rows cannot be used \
-                (\(percent(share)); at most \(percent(settings.badRows)) may be bad)
-                  \(report.examples.joined(separator: "\n  "))
-                """,
-                hint: "mend the file, or raise `dataset: bad-rows:` in the pipeline"
-            )
-        }
-    }
-
-    // MARK: ordering
-
-    private mutating func finish() throws -> Dataset {
-        var counts = [Int](repeating: 0, count: items.count)
-        for item in itemOf { counts[Int(item)] += 1 }
-        let (sortedItems, newItem) = items.sorted(byCounts: counts)
-        let (sequenceOf, sequenceUser) = numberSequences()
-        // Stable sorts from the least to the most important key.
-        let byTime = sortedByTime()
-        // Sequences are numbered by the time of their first event, so this order is right.
-        let bySequence = countingSort(byTime, key: sequenceOf, keys: sequenceUser.count)
-        let sequencesByUser = countingSort(
-            sequenceUser.indices.map { Int32($0) },
-            key: sequenceUser,
-            keys: users.count
-        )
-
-        var sequenceLength = [Int](repeating: 0, count: sequenceUser.count)
-        for sequence in sequenceOf { sequenceLength[Int(sequence)] += 1 }
-        var sequenceStart = [Int](repeating: 0, count: sequenceUser.count)
-        var total = 0
-        for sequence in sequenceLength.indices {
-            sequenceStart[sequence] = total
-            total += sequenceLength[sequence]
-        }
-
-        var eventItems: [Int32] = []
-        var eventTimes: [Int64] = []
-        eventItems.reserveCapacity(itemOf.count)
-        eventTimes.reserveCapacity(itemOf.count)
-        var sequenceOffsets: [Int64] = [0]
-        var userSequences = [Int64](repeating: 0, count: users.count + 1)
-        for sequence in sequencesByUser.map({ Int($0) }) {
-            let start = sequenceStart[sequence]
-            for event in bySequence[start..<start + sequenceLength[sequence]] {
-                eventItems.append(newItem[Int(itemOf[Int(event)])])
-                eventTimes.append(timeOf[Int(event)])
-            }
-            sequenceOffsets.append(Int64(eventItems.count))
-            userSequences[Int(sequenceUser[sequence]) + 1] += 1
-        }
-        for user in 0..<users.count { userSequences[user + 1] += userSequences[user] }
-        return Dataset(
-            users: users,
-            items: sortedItems,
-            eventItems: eventItems,
-            eventTimes: eventTimes,
-            eventParts: settings.split.parts(
-                times: eventTimes,
-                sequenceOffsets: sequenceOffsets,
-                userSequences: userSequences
-            ),
-            sequenceOffsets: sequenceOffsets,
-            userSequences: userSequences,
-            titles: try settings.items.map { try readTitles($0, for: sortedItems) }
-        )
-    }
-
-    /// The sequence of each event and the user of each sequence.
-    ///
-    /// A session id belongs to its user: "1" of one and "1" of another are two sequences.
-    private func numberSequences() -> (of: [Int32], users: [Int32]) {
-        guard settings.columns.session != nil else {
-            return (userOf, (0..<users.count).map { Int32($0) })
-        }
-        var known: [UInt64: Int32] = [:]
-        var sequenceUser: [Int32] = []
-        var sequenceOf = [Int32](repeating: 0, count: userOf.count)
-        for event in sortedByTime().map({ Int($0) }) {
-            let key = UInt64(userOf[event]) << 32 | UInt64(sessionOf[event])
-            if let sequence = known[key] {
-                sequenceOf[event] = sequence
-            } else {
-                let sequence = Int32(sequenceUser.count)
-                known[key] = sequence
-                sequenceOf[event] = sequence
-                sequenceUser.append(userOf[event])
+                min-user-events \(keep.minUserEvents), min-item-events \(keep.minItemEvents), \
+                \(core.rounds) rounds
+                """
+            ) { user, range in
+                range.lazy.filter { core.isUserKept[user] && core.isItemKept[Int(items[$0])] }
             }
         }
-        return (sequenceOf, sequenceUser)
-    }
-
-    private func sortedByTime() -> [Int32] {
-        let rows = (0..<Int32(timeOf.count)).map { $0 }
-        let isSorted = zip(timeOf, timeOf.dropFirst()).allSatisfy { $0 <= $1 }
-        return isSorted
-            ? rows
-            : rows.sorted { (timeOf[Int($0)], $0) < (timeOf[Int($1)], $1) }
-    }
-
-    private func readTitles(
-        _ table: DatasetSettings.ItemTable,
-        for items: Vocabulary
-    ) throws -> StringTable {
-        var reader = try DelimitedReader(table.table.path, format: format(table.table))
-        var record = Record()
-        let header = try Header(&reader, &record, table.table.path)
-        let item = try header.place(of: table.item)
-        let title = try header.place(of: table.title)
-        var found = [ArraySlice<UInt8>](repeating: [], count: items.count)
-        while try reader.next(&record) {
-            guard record.count == header.names.count,
-                let index = items.index(of: record.bytes, record.range(item))
-            else { continue }
-            found[index] = ArraySlice(Array(record.bytes[record.range(title)]))
+        let sessions = settings.sessions
+        if sessions.minEvents > 1 {
+            try filter("sessions: min-events \(sessions.minEvents)") { _, range in
+                range.count < sessions.minEvents ? range.prefix(0) : range
+            }
         }
-        var titles = StringTable()
-        for title in found { titles.append(title) }
-        return titles
-    }
-
-    private func format(
-        _ table: DatasetSettings.TableFile
-    ) throws(PredictorError) -> DelimitedReader.Format {
-        guard let format = DelimitedReader.Format(rawValue: table.format) else {
-            throw .input(
-                "\(table.path): \"\(table.format)\" is not a format larder reads (csv, tsv)"
+        if let last = sessions.last {
+            try filter("sessions: last \(last)") { _, range in range.suffix(last) }
+        }
+        guard events.count > 0 else {
+            throw PredictorError.input(
+                "\(settings.source.name): no event is left\n  \(report.lines.joined(separator: "\n  "))",
+                hint: "lower what `dataset: keep:` and `sessions:` ask for"
             )
         }
-        return format
+        return events
     }
-}
-
-/// The first record of a delimited file.
-private struct Header {
-    let names: [String]
-    let path: String
-
-    init(
-        _ reader: inout DelimitedReader,
-        _ record: inout Record,
-        _ path: String
-    ) throws(PredictorError) {
-        guard try reader.next(&record) else { throw .input("\(path): is empty") }
-        guard !record.bytes.contains(0) else {
-            throw .input("\(path): is not a text file: it has zero bytes")
-        }
-        names = (0..<record.count).map { record.text($0) }
-        self.path = path
-    }
-
-    func place(of column: String) throws(PredictorError) -> Int {
-        if let place = names.firstIndex(of: column) { return place }
-        let shown = names.prefix(20).map { $0.count > 40 ? $0.prefix(40) + "…" : $0 }
-        let near = EditDistance.nearest(to: column, in: names)
-        throw .input(
-            "\(path) has no column \"\(column)\"; it has \(shown.joined(separator: ", "))",
-            hint: near.map { "did you mean \"\($0)\"?" }
-        )
-    }
-}
-
-/// A stable sort by a small integer key.
-private func countingSort(_ values: [Int32], key: [Int32], keys: Int) -> [Int32] {
-    var starts = [Int](repeating: 0, count: keys + 1)
-    for value in values { starts[Int(key[Int(value)]) + 1] += 1 }
-    for place in 0..<keys { starts[place + 1] += starts[place] }
-    var sorted = [Int32](repeating: 0, count: values.count)
-    for value in values {
-        let place = Int(key[Int(value)])
-        sorted[starts[place]] = value
-        starts[place] += 1
-    }
-    return sorted
-}
-
-private func percent(_ share: Double) -> String {
-    "\((share * 10_000).rounded() / 100) %"
 }

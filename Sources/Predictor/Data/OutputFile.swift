@@ -2,9 +2,10 @@
 private import Glibc
 
 /// A file being written; closed when it goes out of scope.
-struct OutputFile: ~Copyable {
+final class OutputFile {
     private let descriptor: Int32
     private let path: String
+    private(set) var byteCount = 0
 
     init(_ path: String) throws(PredictorError) {
         descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
@@ -14,7 +15,7 @@ struct OutputFile: ~Copyable {
 
     deinit { close(descriptor) }
 
-    borrowing func write<T: BitwiseCopyable>(_ values: [T]) throws(PredictorError) {
+    func write<T: BitwiseCopyable>(_ values: [T]) throws(PredictorError) {
         let failure = unsafe values.withUnsafeBytes { bytes -> Int32 in
             var done = 0
             while done < bytes.count {
@@ -29,11 +30,12 @@ struct OutputFile: ~Copyable {
             }
             return 0
         }
+        byteCount += values.count * MemoryLayout<T>.stride
         if failure != 0 { throw .file(path, unsafe String(cString: strerror(failure))) }
     }
 
     /// Full disks show up here at the latest.
-    borrowing func sync() throws(PredictorError) {
+    func sync() throws(PredictorError) {
         guard fsync(descriptor) == 0 else {
             throw .file(path, unsafe String(cString: strerror(errno)))
         }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+private import Glibc
 
 /// SplitMix64 (Steele, Lea, Flood 2014): every random choice comes from one of these and a seed
 /// that is written down, so that a run can be repeated.
 package struct SeededGenerator: RandomNumberGenerator, Sendable {
-    private var state: UInt64
+    var state: UInt64
 
     package init(seed: Int) { state = UInt64(bitPattern: Int64(seed)) }
 
@@ -28,4 +29,10 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
 
     /// In [0, 1), 24 bits.
     mutating func unitFloat() -> Float { Float(next() >> 40) * 0x1p-24 }
+
+    /// Normal, with a deviation of one; by Box and Muller.
+    mutating func normalFloat() -> Float {
+        let radius = (-2 * logf(1 - unitFloat())).squareRoot()
+        return radius * cosf(2 * .pi * unitFloat())
+    }
 }

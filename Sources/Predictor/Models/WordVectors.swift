@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import Tables
 
 /// The text format of Google's word2vec: a line with count and size, then a line for each word.
 package enum WordVectors {

@@ -28,25 +28,34 @@ package struct ListRules: Sendable, Codable, Equatable {
 ///
 /// Measured lists and served lists both come from here, with the same kernel and the same masks.
 package struct Ranker: Sendable {
-    private let model: RetrievalModel
+    private let model: any Searcher
     /// Answers cold queries: the most popular items, never chance.
-    private let fallback: RetrievalModel
+    private let fallback: any Searcher
     private let rules: ListRules
+    private let rank: RankStage?
 
-    package init(_ model: RetrievalModel, fallback: RetrievalModel, _ rules: ListRules) {
-        self.model = model
-        self.fallback = fallback
+    /// Refuses a model whose vectors cannot be ranked.
+    package init(
+        _ model: any Recommender,
+        fallback: any Recommender,
+        _ rules: ListRules,
+        rank: RankStage? = nil
+    ) throws(PredictorError) {
+        self.model = try model.searcher()
+        self.fallback = try fallback.searcher()
         self.rules = rules
+        self.rank = rank
     }
 
-    /// Lists for people with these histories (items, oldest first).
+    /// Lists for people.
     package func lists(
-        forHistories histories: [[Int32]],
+        for queries: [Query],
         progress: (Double) throws -> Void = { _ in }
     ) throws -> [RankedList] {
         try lists(
-            queries: histories.map { model.query(history: $0.suffix(rules.history)) },
-            hidden: rules.excludesSeen ? histories : histories.map { _ in [] },
+            queries.map { $0.newest(rules.history) },
+            hidden: rules.excludesSeen
+                ? queries.map(\.history) : [[Int32]](repeating: [], count: queries.count),
             progress
         )
     }
@@ -57,7 +66,7 @@ package struct Ranker: Sendable {
         progress: (Double) throws -> Void = { _ in }
     ) throws -> [RankedList] {
         try lists(
-            queries: items.map { model.query(history: [$0]) },
+            items.map { Query(history: [$0]) },
             hidden: items.map { [$0] },
             progress
         )
@@ -65,60 +74,37 @@ package struct Ranker: Sendable {
 
     /// The popularity list, for those who ask with an id that has no list.
     package func defaultList() throws -> RankedList {
-        try Ranker(fallback, fallback: fallback, rules).lists(forHistories: [[]])[0]
+        try popular([Query(history: [])], hidden: [[]]) { _ in }[0]
     }
 
     private func lists(
-        queries: [[Float]?],
+        _ queries: [Query],
         hidden: [[Int32]],
         _ progress: (Double) throws -> Void
     ) throws -> [RankedList] {
-        var lists = [RankedList?](repeating: nil, count: queries.count)
-        let known = queries.indices.filter { queries[$0] != nil }
-        let cold = queries.indices.filter { queries[$0] == nil }
-        try search(model, known.map { ($0, queries[$0] ?? []) }, hidden, isCold: false, progress) {
-            lists[$0] = $1
-        }
-        let constant = fallback.query(history: EmptyCollection())
-        try search(fallback, cold.map { ($0, constant ?? []) }, hidden, isCold: true, { _ in }) {
-            lists[$0] = $1
-        }
-        return lists.map { $0 ?? RankedList(items: [], scores: [], isCold: true) }
+        let found =
+            try rank.map { rank in
+                try rank.lists(from: model, queries, hidden: hidden, k: rules.k, progress: progress)
+            } ?? model.lists(queries, hidden: hidden, k: rules.k, progress: progress)
+        let cold = found.indices.filter { found[$0] == nil }
+        guard !cold.isEmpty else { return found.compactMap(\.self) }
+        var lists = found
+        let popular = try popular(
+            cold.map { queries[$0] },
+            hidden: cold.map { hidden[$0] },
+            progress
+        )
+        for (place, list) in zip(cold, popular) { lists[place] = list }
+        return lists.compactMap(\.self)
     }
 
-    private func search(
-        _ model: RetrievalModel,
-        _ queries: [(place: Int, query: [Float])],
-        _ hidden: [[Int32]],
-        isCold: Bool,
-        _ progress: (Double) throws -> Void,
-        _ body: (Int, RankedList) -> Void
-    ) throws {
-        guard !queries.isEmpty else { return }
-        let matrix = Matrix(
-            rows: queries.count,
-            columns: model.vectors.columns,
-            values: queries.flatMap(\.query)
-        )
-        let found = try TopK.search(
-            queries: matrix,
-            items: model.vectors,
-            k: rules.k,
-            excluded: queries.map { place, _ in
-                Set(hidden[place]).map { model.rows[Int($0)] }.filter { $0 >= 0 }.sorted()
-            },
-            progress: progress
-        )
-        for (row, query) in queries.enumerated() {
-            let start = row * rules.k
-            body(
-                query.place,
-                RankedList(
-                    items: found.list(row).map { model.items[Int($0)] },
-                    scores: Array(found.scores[start..<start + found.counts[row]]),
-                    isCold: isCold
-                )
-            )
+    private func popular(
+        _ queries: [Query],
+        hidden: [[Int32]],
+        _ progress: (Double) throws -> Void
+    ) throws -> [RankedList] {
+        try fallback.lists(queries, hidden: hidden, k: rules.k, progress: progress).map {
+            RankedList(items: $0?.items ?? [], scores: $0?.scores ?? [], isCold: true)
         }
     }
 }

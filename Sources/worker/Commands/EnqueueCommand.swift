@@ -34,6 +34,9 @@ struct EnqueueCommand: AsyncParsableCommand {
     @Option(help: "A name that only one live job can have; enqueueing it again returns that job.")
     var dedupKey: String?
 
+    @Option(help: "A name of this request; repeated within a day it returns its job.")
+    var idempotencyKey: String?
+
     @OptionGroup var stores: StoreOptions
 
     func validate() throws {
@@ -54,13 +57,27 @@ struct EnqueueCommand: AsyncParsableCommand {
         try await stores.withServices { services, _ in
             let id = try await services.queue.enqueue(
                 kind,
-                args: args,
+                args: Self.absolute(args),
                 queue: queue,
                 priority: priority,
                 delay: delay.map { .seconds($0) },
-                dedupKey: dedupKey
+                dedupKey: dedupKey,
+                idempotencyKey: idempotencyKey
             )
             if stores.json { try Output.json(["job": id]) } else { print("job \(id) is enqueued") }
         }
+    }
+
+    /// The worker that takes the job stands in another folder.
+    private static func absolute(_ args: String) throws -> String {
+        guard
+            var object = try JSONSerialization.jsonObject(with: Data(args.utf8)) as? [String: Any],
+            let path = object["pipeline"] as? String
+        else { return args }
+        object["pipeline"] = URL(filePath: path).absoluteURL.standardized.path
+        return String(
+            decoding: try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys]),
+            as: UTF8.self
+        )
     }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
-import Artifacts
 import Jobs
 import Predictor
+import Tables
 
 struct ExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
         abstract: "Write the item vectors of a feed's live release as a word2vec text file.",
         discussion: """
-            gensim reads it: KeyedVectors.load_word2vec_format(FILE). Vectors have length one.
+            gensim reads it: KeyedVectors.load_word2vec_format(FILE). Those of prod2vec have length one.
             """
     )
 
@@ -19,21 +19,13 @@ struct ExportCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stores.withServices { services, _ in
-            guard
-                let release = try await services.releases.list(feed: feed, limit: 10_000)
-                    .first(where: { $0.state == "live" })
-            else { throw SettingsError("feed \"\(feed)\" has no live release") }
-            let artifact = try services.artifacts.get(kind: "model", release.model)
-            let about = try artifact.manifest(TrainStep.About.self)
-            let items = try Dataset.readItems(
-                from: services.artifacts.get(kind: "dataset", about.dataset).folder
-            )
-            let model = try RetrievalModel(
-                kind: about.settings.kind,
-                from: artifact.folder,
-                itemCount: items.count
-            )
-            try WordVectors.write(model, ids: items, to: file)
+            let live = try await services.released(feed)
+            guard let model = live.model as? RetrievalModel else {
+                throw SettingsError(
+                    "the model of feed \"\(feed)\", \(live.model.kind), has no vectors"
+                )
+            }
+            try WordVectors.write(model, ids: live.dataset.items, to: file)
             if stores.json { return try Output.json(["vectors": model.items.count]) }
             print("\(Output.count(model.items.count)) vectors written to \(file)")
         }

@@ -4,6 +4,7 @@ import Artifacts
 import CacheWriter
 import Jobs
 import Predictor
+import Tables
 
 struct LookupCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -25,18 +26,13 @@ struct LookupCommand: AsyncParsableCommand {
     }
 
     private struct Answer: Encodable {
-        struct Entry: Encodable {
-            let id: String
-            let score: Double?
-            let title: String?
-        }
         let feed: String
         let id: String
         let title: String?
         let release: Int
         let source: String
         let key: String
-        let entries: [Entry]
+        let entries: [ListEntry]
     }
 
     func run() async throws {
@@ -59,7 +55,7 @@ struct LookupCommand: AsyncParsableCommand {
                 source: found.isDefault ? "default" : "list",
                 key: found.key,
                 entries: found.entries.prefix(count ?? .max).map {
-                    Answer.Entry(id: $0.id, score: $0.score, title: title($0.id))
+                    ListEntry(id: $0.id, score: $0.score, title: title($0.id))
                 }
             )
             if stores.json { return try Output.json(answer) }
@@ -74,21 +70,31 @@ struct LookupCommand: AsyncParsableCommand {
                 ? "\(feed) for \(name), release \(answer.release):"
                 : "\(feed) has no list for \(name); the default list of release \(answer.release):"
         )
-        for (place, entry) in answer.entries.enumerated() {
-            let score = entry.score.map { "  \($0)" } ?? ""
-            print("\(place + 1). \(entry.id)\(entry.title.map { "  \($0)" } ?? "")\(score)")
-        }
+        ListEntry.show(answer.entries)
     }
 
     private func dataset(
         _ services: Services,
         _ number: Int
     ) async throws -> (Releases.Release, Dataset) {
-        guard
-            let release = try await services.releases.list(feed: feed, limit: 10_000)
-                .first(where: { $0.number == number })
-        else { throw SettingsError("release \(number) of \"\(feed)\" is not in the ledger") }
+        guard let release = try await services.releases.find(feed: feed, number: number) else {
+            throw SettingsError("release \(number) of \"\(feed)\" is not in the ledger")
+        }
         let folder = try services.artifacts.get(kind: "dataset", release.dataset).folder
         return (release, try Dataset(from: folder))
+    }
+}
+
+/// An item of a list, as commands show it.
+struct ListEntry: Encodable {
+    let id: String
+    let score: Double?
+    let title: String?
+
+    static func show(_ entries: [ListEntry]) {
+        for (place, entry) in entries.enumerated() {
+            let score = entry.score.map { "  \($0)" } ?? ""
+            print("\(place + 1). \(entry.id)\(entry.title.map { "  \($0)" } ?? "")\(score)")
+        }
     }
 }

@@ -5,6 +5,7 @@ import Jobs
 import Logging
 import Predictor
 import ServiceLifecycle
+import Tables
 
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -22,8 +23,15 @@ struct RunCommand: AsyncParsableCommand {
     @Flag(help: "Watch the run until it ends; exit 1 if it fails.")
     var follow = false
 
+    @Option(help: "Go live although a gate refuses it, for this reason, which is kept.")
+    var force: String?
+
     @OptionGroup var stores: StoreOptions
     @OptionGroup var worker: WorkerOptions
+
+    func validate() throws {
+        if force == "" { throw ValidationError("--force must say why") }
+    }
 
     func run() async throws {
         let parsed = try PipelineParser.parse(file: pipeline)
@@ -32,8 +40,9 @@ struct RunCommand: AsyncParsableCommand {
             let run = try await Graph.start(
                 feed: parsed.feed,
                 pipeline: RunPlan.encode(parsed),
-                jobs: RunPlan.jobs(),
+                jobs: RunPlan.jobs(parsed),
                 queue: worker.queue,
+                forced: force,
                 on: services.client
             )
             let workers = try await services.runs.liveSessions()
@@ -48,7 +57,7 @@ struct RunCommand: AsyncParsableCommand {
                 run: run,
                 services: services,
                 json: stores.json,
-                view: RunView(parsed, run: run)
+                view: RunView(feed: parsed.feed, run: run)
             )
             var members: [any Service] = [follower]
             let logger = worker.logger(.error)
@@ -77,12 +86,24 @@ struct RunCommand: AsyncParsableCommand {
 extension RunCommand {
     /// Workers read the files, maybe on other machines; with private servers it is this one.
     private func checkSources(_ pipeline: Pipeline, isPrivate: Bool) throws {
-        let files = [pipeline.dataset.source.path, pipeline.dataset.items?.table.path]
-        for file in files.compactMap(\.self) where !FileManager.default.fileExists(atPath: file) {
+        let dataset = pipeline.dataset
+        let tables = [
+            dataset.source, dataset.users?.table, dataset.items?.table, pipeline.check.cases,
+        ]
+        let files = tables.compactMap(\.self).filter { !$0.isRemote }.compactMap(\.pattern)
+        for file in files where !isThere(file) {
             guard !isPrivate else { throw SettingsError("\(file): there is no such file") }
             note("\(file) is not on this machine; the workers must have it")
         }
+        if let cases = pipeline.check.cases, files.contains(cases.text), isThere(cases.text) {
+            _ = try Cases(cases)
+        }
     }
+}
+
+private func isThere(_ pattern: String) -> Bool {
+    guard let paths = try? Table.paths(matching: pattern) else { return false }
+    return paths.allSatisfy { FileManager.default.fileExists(atPath: $0) }
 }
 
 /// Watches a run until it ends.
@@ -97,27 +118,19 @@ private struct FollowService: Service {
             var view = view
             while true {
                 let state = try await services.runs.run(run)
-                let jobs = try await services.runs.jobs(run: run, limit: 100_000)
+                let jobs = try await services.runs.jobs(
+                    run: run,
+                    limit: 100_000,
+                    withResults: false
+                )
                 if !json { view.show(jobs) }
                 if state.state != "running" {
-                    try await finish(state, jobs, view)
+                    let summary = try await RunSummary(run, services)
+                    if json { try Output.json(summary) } else { summary.show() }
                     return
                 }
                 do { try await Task.sleep(for: .milliseconds(250)) } catch { return }
             }
         }
-    }
-
-    private func finish(
-        _ run: Runs.Run,
-        _ jobs: [Runs.JobRow],
-        _ view: RunView
-    ) async throws {
-        let summary = RunSummary(
-            run: run,
-            jobs: jobs,
-            results: RunResults(try await services.runs.results(of: run.id))
-        )
-        if json { try Output.json(summary) } else { summary.show(model: view.model) }
     }
 }

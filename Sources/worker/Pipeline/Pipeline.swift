@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Predictor
+import Tables
 
 /// A pipeline file, read and checked: one feed end to end.
 ///
@@ -7,26 +8,75 @@ import Predictor
 struct Pipeline: Codable, Equatable, Sendable {
     var feed: String
     var dataset: DatasetSettings
+    /// With a sweep: of its first arm.
     var model: Model
+    var sweep: Sweep?
+    /// Orders what the model found once more; nil: its own order stays.
+    var rank: Rank?
+    var check: Check
     var predict: Predict
     var publish: Publish
+    /// When `larder schedules set` has it run: a cron expression and perhaps a time zone.
+    var schedule: String?
 
     enum Model: Codable, Equatable, Sendable {
         case popularity
         case prod2vec(Prod2VecSettings)
+        case als(ALSSettings)
+        case itemKNN(ItemKNNSettings)
+        case twoTower(TwoTowerSettings)
+        case sessionTransformer(SessionTransformerSettings)
+        /// Of `rank:` only: it orders, and does not find.
+        case ratingMLP(RatingMLPSettings)
 
-        static let kinds = [Popularity.kind, Prod2Vec.kind]
+        static let kinds = [
+            Popularity.kind, ItemKNN.kind, Prod2Vec.kind, ALS.kind, TwoTower.kind,
+            SessionTransformer.kind,
+        ]
 
         var kind: String {
             switch self {
             case .popularity: Popularity.kind
             case .prod2vec: Prod2Vec.kind
+            case .als: ALS.kind
+            case .itemKNN: ItemKNN.kind
+            case .twoTower: TwoTower.kind
+            case .sessionTransformer: SessionTransformer.kind
+            case .ratingMLP: RatingMLP.kind
             }
         }
     }
 
+    /// The settings that an arm of the sweep has, from 1; without a sweep there is one model only.
+    func model(ofArm arm: Int?) -> Model? {
+        guard let sweep else { return model }
+        guard let arm, sweep.arms.indices.contains(arm - 1) else { return nil }
+        return sweep.arms[arm - 1].model
+    }
+
+    struct Rank: Codable, Equatable, Sendable {
+        var model: Model
+        /// The best of the model that are ordered, at least as many as a list is long.
+        var candidates: Int
+    }
+
+    /// What is measured of the model, and what must be true of it.
+    struct Check: Codable, Equatable, Sendable {
+        var baselines: [Baseline]
+        /// As `Slices` takes them.
+        var slices: [String]
+        var gates: [Gate]
+        /// A file of lists' ids and what they must or must not hold.
+        var cases: TableSource?
+
+        /// Lengths that gates ask for.
+        var ks: [Int] { gates.filter { !$0.isOfLists }.compactMap(\.k) }
+    }
+
     struct Predict: Codable, Equatable, Sendable {
         var audience: Audience
+        /// Sessions that have an event in so many last seconds of the data; nil: all.
+        var recent: Int?
         var rules: ListRules
         /// Lists made by one job.
         var shard: Int

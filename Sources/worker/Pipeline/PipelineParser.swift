@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import CacheWriter
 import Foundation
+import Jobs
 import Predictor
 import Yams
 
@@ -42,15 +43,59 @@ struct PipelineParser {
 
     private func pipeline(_ root: Node) -> Pipeline {
         let section = YAMLSection(root, name: "the pipeline", problems)
+        let dataset = dataset(section.required("dataset"))
+        let predict = predict(section.required("predict"))
+        let (model, sweep) = model(section.required("model"), dataset, predict)
         let pipeline = Pipeline(
             feed: feed(section),
-            dataset: dataset(section.required("dataset")),
-            model: model(section.required("model")),
-            predict: predict(section.required("predict")),
-            publish: publish(section.section("publish"))
+            dataset: dataset,
+            model: model,
+            sweep: sweep,
+            rank: section.section("rank").map { ModelParser($0).rank() },
+            check: CheckParser(section, folder: folder, problems).check(dataset, predict),
+            predict: predict,
+            publish: publish(section.section("publish")),
+            schedule: schedule(section)
         )
+        if pipeline.rank != nil, pipeline.predict.audience != .users {
+            problems.add(
+                section.value("rank"),
+                "rank: orders lists for users, not for \(pipeline.predict.audience.rawValue)"
+            )
+        }
+        if case .sessionTransformer(let settings) = pipeline.model, settings.windows != nil,
+            pipeline.dataset.columns.time == nil
+        {
+            problems.add(
+                section.value("model"),
+                "model: windows need dataset: columns: time, to know what is of which"
+            )
+        }
+        if pipeline.predict.recent != nil, pipeline.dataset.columns.time == nil {
+            problems.add(
+                section.value("predict"),
+                "predict: recent needs dataset: columns: time"
+            )
+        }
         section.finish()
         return pipeline
+    }
+
+    private func model(
+        _ section: YAMLSection,
+        _ dataset: DatasetSettings,
+        _ predict: Pipeline.Predict
+    ) -> (Pipeline.Model, Sweep?) {
+        let sweep = SweepParser(
+            section,
+            hasValidation: dataset.split.hasValidation,
+            longest: predict.rules.k,
+            problems
+        ).sweep()
+        guard let sweep, let first = sweep.arms.first else {
+            return (ModelParser(section).model(), nil)
+        }
+        return (first.model, sweep)
     }
 
     private func feed(_ section: YAMLSection) -> String {
@@ -63,115 +108,37 @@ struct PipelineParser {
         return feed
     }
 
+    private func schedule(_ section: YAMLSection) -> String? {
+        guard let text = section.string("schedule") else { return nil }
+        do {
+            _ = try Cron(parsing: text)
+        } catch {
+            problems.add(section.value("schedule"), "schedule: \(error.description)")
+        }
+        return text
+    }
+
     private func dataset(_ section: YAMLSection) -> DatasetSettings {
-        let columns = section.required("columns")
-        let settings = DatasetSettings(
-            source: table(section.required("source")),
-            columns: DatasetSettings.Columns(
-                user: columns.requiredString("user"),
-                item: columns.requiredString("item"),
-                time: columns.string("time"),
-                session: columns.string("session")
-            ),
-            items: section.section("items").map(items),
-            badRows: section.share("bad-rows", default: 0.01),
-            split: split(section, hasTime: columns.value("time") != nil)
-        )
-        columns.finish()
-        section.finish()
-        return settings
-    }
-
-    private func items(_ section: YAMLSection) -> DatasetSettings.ItemTable {
-        let item = section.requiredString("item")
-        let title = section.requiredString("title")
-        return DatasetSettings.ItemTable(table: table(section), item: item, title: title)
-    }
-
-    /// `csv:` or `tsv:` and a path.
-    private func table(_ section: YAMLSection) -> DatasetSettings.TableFile {
-        let given = ["csv", "tsv"].compactMap { format in
-            section.string(format).map { (format, $0) }
-        }
-        section.finish()
-        guard given.count == 1, let (format, path) = given.first else {
-            if section.node != nil {
-                problems.add(section.node, "a table needs either csv: or tsv:, and a path")
-            }
-            return DatasetSettings.TableFile(path: "", format: "csv")
-        }
-        let absolute = path.hasPrefix("/") ? path : folder + "/" + path
-        return DatasetSettings.TableFile(
-            path: URL(filePath: absolute).standardized.path,
-            format: format
-        )
-    }
-
-    /// `split: leave-last-one`, or a mapping with `by:`.
-    private func split(_ section: YAMLSection, hasTime: Bool) -> Split {
-        guard let node = section.value("split") else { return .leaveLastOne }
-        let kinds = ["leave-last-one", "time", "sequences"]
-        if node.scalar != nil {
-            _ = section.choice("split", of: ["leave-last-one"], default: nil)
-            return .leaveLastOne
-        }
-        let split = YAMLSection(node, name: "dataset: split", problems)
-        defer { split.finish() }
-        switch split.choice("by", of: kinds, default: nil) {
-        case "time":
-            if !hasTime { problems.add(node, "a split by time needs dataset: columns: time") }
-            return .time(test: split.seconds("test", default: nil))
-        case "sequences":
-            let validation = split.share("validation", default: 0.2)
-            let test = split.share("test", default: 0.1)
-            if validation + test >= 1 { problems.add(node, "the split leaves nothing to train on") }
-            return .sequences(
-                validation: validation,
-                test: test,
-                seed: split.int("seed", default: 42, in: 0...Int(Int32.max))
-            )
-        default: return .leaveLastOne
-        }
-    }
-
-    private func model(_ section: YAMLSection) -> Pipeline.Model {
-        let kind =
-            section.node == nil
-            ? Popularity.kind
-            : section.choice("kind", of: Pipeline.Model.kinds, default: nil)
-        guard kind == Prod2Vec.kind else {
-            // Of a kind that does not exist, nobody knows the keys.
-            if section.value("kind")?.scalar?.string == kind { section.finish() }
-            return .popularity
-        }
-        defer { section.finish() }
-        var s = Prod2VecSettings()
-        s.vectorSize = section.int("vector-size", default: s.vectorSize, in: 1...4096)
-        s.window = section.int("window", default: s.window, in: 1...1000)
-        s.negative = section.int("negative", default: s.negative, in: 1...100)
-        s.nsExponent = section.double("ns-exponent", default: s.nsExponent, in: -2...2)
-        s.sample = section.double("sample", default: s.sample, in: 0...1)
-        s.minCount = section.int("min-count", default: s.minCount, in: 1...1_000_000_000)
-        s.alpha = section.double("alpha", default: s.alpha, in: 1e-9...10)
-        s.minAlpha = section.double("min-alpha", default: s.minAlpha, in: 0...10)
-        s.epochs = section.int("epochs", default: s.epochs, in: 1...10_000)
-        s.skipGram = section.bool("skip-gram", default: s.skipGram)
-        s.seed = section.int("seed", default: s.seed, in: 0...Int(Int32.max))
-        s.threads = section.int("threads", default: s.threads, in: 1...256)
-        return .prod2vec(s)
+        DatasetParser(section, folder: folder, problems).settings()
     }
 
     private func predict(_ section: YAMLSection) -> Pipeline.Predict {
         let audience =
             Audience(
-                rawValue: section.choice("for", of: ["users", "items"], default: nil)
+                rawValue: section.choice("for", of: ["users", "items", "sessions"], default: nil)
             ) ?? .users
         let predict = Pipeline.Predict(
             audience: audience,
+            recent: audience == .sessions && section.value("recent") != nil
+                ? section.seconds("recent", default: 0) : nil,
             rules: ListRules(
                 k: section.int("k", default: 50, in: 1...10_000),
-                excludesSeen: section.choice("exclude", of: ["seen", "nothing"], default: "seen")
-                    == "seen",
+                // What was looked at in a session may well come again.
+                excludesSeen: section.choice(
+                    "exclude",
+                    of: ["seen", "nothing"],
+                    default: audience == .sessions ? "nothing" : "seen"
+                ) == "seen",
                 history: section.int("history", default: 1_000_000, in: 1...1_000_000)
             ),
             shard: section.int("shard", default: 20_000, in: 1...10_000_000)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Predictor
+import Tables
 import Yams
 
 /// Everything that is wrong with a pipeline file, a line each.
@@ -15,7 +15,12 @@ final class Problems {
 
     init(file: String) { self.file = file }
 
-    func add(_ node: Node?, _ text: String) { found.append((node?.mark?.line ?? 1, text)) }
+    func add(_ node: Node?, _ text: String) {
+        let line = node?.mark?.line ?? 1
+        // Each arm of a sweep has all settings that they share.
+        guard !found.contains(where: { $0.line == line && $0.text == text }) else { return }
+        found.append((line, text))
+    }
 
     func throwIfAny() throws(PipelineError) {
         guard !found.isEmpty else { return }
@@ -30,7 +35,7 @@ final class Problems {
 /// not hide the next.
 final class YAMLSection {
     let node: Node?
-    private let name: String
+    let name: String
     private let problems: Problems
     private var known: [String] = []
 
@@ -89,6 +94,22 @@ final class YAMLSection {
         return number
     }
 
+    /// One number or more.
+    func numbers(_ key: String) -> [Double] {
+        guard let node = value(key) else {
+            missing(key)
+            return []
+        }
+        let numbers = node.sequence.map { $0.compactMap(\.float) } ?? []
+        guard !numbers.isEmpty, numbers.count == node.sequence?.count,
+            numbers.allSatisfy(\.isFinite)
+        else {
+            wrong(node, key, "a list of numbers such as [10, 50, 100]")
+            return []
+        }
+        return numbers
+    }
+
     func bool(_ key: String, default fallback: Bool) -> Bool {
         guard let node = value(key) else { return fallback }
         guard let flag = node.bool else {
@@ -133,6 +154,16 @@ final class YAMLSection {
         return number * unit
     }
 
+    /// A point in time as in a table (`2020-09-08`), in seconds since 1970.
+    func date(_ key: String) -> Int? {
+        guard let node = value(key) else { return nil }
+        guard case .success(let time) = Timestamp.parse(node.scalar?.string ?? "") else {
+            wrong(node, key, "a date such as 2020-09-08, or seconds since 1970")
+            return nil
+        }
+        return Int(time / Timestamp.second)
+    }
+
     /// `1%` or `0.01`, as a share.
     func share(_ key: String, default fallback: Double) -> Double {
         guard let node = value(key) else { return fallback }
@@ -143,6 +174,17 @@ final class YAMLSection {
             return fallback
         }
         return number
+    }
+
+    /// Texts, one or more.
+    func strings(_ key: String) -> [String]? {
+        guard let node = value(key) else { return nil }
+        let texts = node.sequence.map { $0.compactMap(\.scalar?.string) } ?? []
+        guard texts.count == node.sequence?.count else {
+            wrong(node, key, "a list of texts")
+            return nil
+        }
+        return texts
     }
 
     /// Reports keys that nobody asked for.
@@ -163,6 +205,9 @@ final class YAMLSection {
         problems.add(node, "\(path(key)) is \(value), but must be \(wanted)")
     }
 
+    /// All keys, for mappings that the user names the keys of.
+    var keys: [String] { (node?.mapping ?? [:]).compactMap(\.key.scalar?.string) }
+
     func missing(_ key: String) { problems.add(node, "\(path(key)) is missing") }
 
     func value(_ key: String) -> Node? {
@@ -170,5 +215,5 @@ final class YAMLSection {
         return node?.mapping?[Node(key)]
     }
 
-    private func path(_ key: String) -> String { name == "the pipeline" ? key : "\(name): \(key)" }
+    func path(_ key: String) -> String { name == "the pipeline" ? key : "\(name): \(key)" }
 }

@@ -3,6 +3,7 @@ import Artifacts
 import CacheWriter
 import Jobs
 import Predictor
+import Tables
 
 /// Removes releases that are no longer kept.
 ///

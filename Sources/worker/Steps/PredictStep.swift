@@ -3,6 +3,7 @@ import CacheWriter
 import Foundation
 import Jobs
 import Predictor
+import Tables
 
 /// Makes lists and writes them to Redis under the run's release.
 ///
@@ -40,13 +41,13 @@ struct PredictStep {
         let release = try await input.services.releases.reserve(
             feed: input.pipeline.feed,
             run: input.run,
-            listsFor: predict.audience.rawValue,
+            listsFor: predict.audience.owners.rawValue,
             format: input.pipeline.publish.format,
             k: predict.rules.k,
             dataset: datasetID,
             model: input.results.get("refit", TrainResult.self).model
         )
-        let count = predict.audience == .users ? dataset.users.count : dataset.items.count
+        let count = dataset.ids(of: predict.audience).count
         let starts = Array(stride(from: 0, to: count, by: predict.shard))
         let jobs = try starts.enumerated().map { place, first in
             let shard = Arguments.Shard(
@@ -71,24 +72,22 @@ struct PredictStep {
     // MARK: one shard
 
     private func makeLists(_ shard: Arguments.Shard) async throws -> JobResult {
-        let (_, dataset) = try input.dataset()
-        let (_, model) = try input.model(from: "refit", dataset)
+        let (dataset, model) = try input.model(from: "refit")
         let cache = input.services.cache(input.pipeline.feed)
-        let encoder = ListEncoder(
-            ListFormat(rawValue: input.pipeline.publish.format) ?? .json,
-            ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
-        )
-        let ids = input.pipeline.predict.audience == .users ? dataset.users : dataset.items
-        let ranker = Ranker(
+        let maker = try ListMaker(
+            input.pipeline,
+            dataset,
             model,
-            fallback: Popularity.train(dataset, on: .all),
-            input.pipeline.predict.rules
+            input.rankStage(from: RunPlan.Stage.ranking.refitName)
         )
+        let ids = maker.ids
         let total = shard.end - shard.first
         let everyNth = max(1, ids.count / Self.samples)
         var written = 0
         var bytes = 0
         var entries = 0
+        var short = 0
+        var asked = 0
         var cold = 0
         var samples: [ShardResult.Sample] = []
         // 4,096 lists are a few MiB: memory stays flat, and a cancel is obeyed soon.
@@ -99,13 +98,19 @@ struct PredictStep {
                 "\(written) of \(total) lists written"
             )
             var batch: [FeedCache.List] = []
-            for (index, list) in zip(range, try lists(ranker, dataset, range)) {
+            let wanted = range.filter(maker.isAsking)
+            asked += wanted.count
+            for (index, list) in zip(
+                wanted,
+                try maker.lists(wanted, stop: input.context.checkStop)
+            ) {
                 if list.isCold { cold += 1 }
                 // An unknown item gets what the default list says anyway. A user who is unknown to
                 // the model still gets a list, because what was seen must not be in it.
                 if list.isCold && input.pipeline.predict.audience == .items { continue }
                 entries += list.items.count
-                let encoded = encoder.encode(list.items, scores: list.scores)
+                if list.items.count < maker.longest { short += 1 }
+                let encoded = maker.encode(list)
                 batch.append(
                     FeedCache.List(id: ids.ids.bytes[ids.ids.range(index)], bytes: encoded)
                 )
@@ -127,26 +132,11 @@ struct PredictStep {
                 lists: written,
                 entries: entries,
                 bytes: bytes,
+                short: short,
+                asked: asked,
                 cold: cold,
                 samples: samples
             )
         )
-    }
-
-    private func lists(
-        _ ranker: Ranker,
-        _ dataset: Dataset,
-        _ range: Range<Int>
-    ) throws -> [RankedList] {
-        let stop = { (_: Double) throws in try input.context.checkStop() }
-        return switch input.pipeline.predict.audience {
-        case .users:
-            try ranker.lists(
-                forHistories: range.map { Array(dataset.eventItems[dataset.events(ofUser: $0)]) },
-                progress: stop
-            )
-        case .items:
-            try ranker.lists(forItems: range.map { Int32($0) }, progress: stop)
-        }
     }
 }

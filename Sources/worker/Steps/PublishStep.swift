@@ -4,6 +4,7 @@ import CacheWriter
 import Foundation
 import Jobs
 import Predictor
+import Tables
 
 /// Checks that a release is whole and moves the pointer to it.
 struct PublishStep {
@@ -16,7 +17,7 @@ struct PublishStep {
         let shards = try (1...plan.shards).map { number in
             try input.results.get("predict \(number)/\(plan.shards)", ShardResult.self)
         }
-        let result = PublishResult(
+        var result = PublishResult(
             release: plan.release,
             lists: shards.reduce(0) { $0 + $1.lists },
             bytes: shards.reduce(0) { $0 + $1.bytes },
@@ -41,7 +42,12 @@ struct PublishStep {
         try input.progress(0.1, "writing the default list")
         try await writeHead(cache, result)
         try input.progress(0.3, "reading lists back")
-        try await verify(cache, shards, release: plan.release)
+        let samples = try samples(shards)
+        try await verify(cache, samples, release: plan.release)
+        // What is live already has passed them, before this attempt.
+        if expected != plan.release {
+            result.gates = try await gates(cache, shards, samples, plan.release, live: expected)
+        }
         // Whoever lost the job meanwhile must not touch the pointer; the token guards the rest.
         try input.progress(0.9, "moving the pointer")
         do {
@@ -84,31 +90,55 @@ struct PublishStep {
         )
     }
 
-    private func verify(
-        _ cache: FeedCache,
-        _ shards: [ShardResult],
-        release: Int
-    ) async throws {
+    private func samples(_ shards: [ShardResult]) throws -> [FeedCache.Sample] {
         let folder = try input.services.artifacts.get(
             kind: "dataset",
             input.results.get("prepare", PrepareResult.self).dataset
         ).folder
         let ids =
-            switch input.pipeline.predict.audience {
-            case .users: try Dataset.readUsers(from: folder)
+            switch input.pipeline.predict.audience.owners {
             case .items: try Dataset.readItems(from: folder)
+            default: try Dataset.readUsers(from: folder)
             }
-        let samples = shards.flatMap(\.samples).map { sample in
+        return shards.flatMap(\.samples).map { sample in
             FeedCache.Sample(
                 id: Array(ids.ids.bytes[ids.ids.range(sample.index)]),
                 fingerprint: sample.fingerprint
             )
         }
+    }
+
+    private func verify(
+        _ cache: FeedCache,
+        _ samples: [FeedCache.Sample],
+        release: Int
+    ) async throws {
         try await cache.verify(
             samples,
             release: release,
             format: ListFormat(rawValue: input.pipeline.publish.format) ?? .json,
             k: input.pipeline.predict.rules.k
         )
+    }
+
+    private func gates(
+        _ cache: FeedCache,
+        _ shards: [ShardResult],
+        _ samples: [FeedCache.Sample],
+        _ release: Int,
+        live: Int?
+    ) async throws -> GateResult? {
+        let check = input.pipeline.check
+        var outcomes = try await ListGates(
+            cache: cache,
+            release: release,
+            live: live,
+            shards: shards,
+            samples: samples.map(\.id)
+        ).outcomes(check.gates)
+        if let source = check.cases {
+            outcomes += try await Cases(source).outcomes(cache, release: release)
+        }
+        return outcomes.isEmpty ? nil : try await input.pass(outcomes)
     }
 }

@@ -14,9 +14,9 @@ struct Services: Sendable {
     let migrator: Migrator
     let redis: RedisClient
     let redisAddress: RedisAddress
-    let artifacts: ArtifactStore
+    var artifacts: ArtifactStore
 
-    init(database: ConnectionSettings, redis: RedisAddress, artifacts: String) {
+    init(database: ConnectionSettings, redis: RedisAddress, artifacts: ArtifactStore) {
         self.database = database
         client = Client(database)
         runs = Runs(client)
@@ -25,7 +25,7 @@ struct Services: Sendable {
         migrator = Migrator(client)
         self.redis = RedisClient(redis)
         redisAddress = redis
-        self.artifacts = ArtifactStore(artifacts)
+        self.artifacts = artifacts
     }
 
     func cache(_ feed: String) -> FeedCache { FeedCache(feed, on: redis) }

@@ -28,7 +28,7 @@ struct StartRunStep {
         let run = try await Graph.start(
             feed: pipeline.feed,
             pipeline: RunPlan.encode(pipeline),
-            jobs: RunPlan.jobs(),
+            jobs: RunPlan.jobs(pipeline),
             queue: job.queue,
             startedBy: job.id,
             on: services.client

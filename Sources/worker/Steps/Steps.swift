@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Artifacts
+import CacheWriter
 import Foundation
 import Jobs
 import Predictor
+import Tables
+import Transfer
 
 /// Runs jobs by their kind.
 ///
@@ -24,9 +27,21 @@ struct Steps: JobHandler {
             }
             let step = try await StepInput(services, job: job, run: run, context)
             switch job.kind {
-            case "prepare": return try PrepareStep(step).run()
-            case "train": return try TrainStep(step).run()
-            case "check": return try CheckStep(step).run()
+            case "prepare":
+                var result = try await PrepareStep(step).run()
+                if let sweep = step.pipeline.sweep {
+                    result.fanOut = try RunPlan.round(
+                        0,
+                        of: sweep,
+                        arms: Array(1...sweep.arms.count)
+                    )
+                }
+                return result
+            case "train": return try await TrainStep(step).run()
+            case "select": return try await SelectStep(step).run()
+            case "check": return try await CheckStep(step).run()
+            case "gate": return try await GateStep(step).run()
+            case "hindsight": return try await HindsightStep(step).run()
             case "predict": return try await PredictStep(step).run()
             case "publish": return try await PublishStep(step).run()
             case "collect": return try await CollectStep(step).run()
@@ -41,6 +56,15 @@ struct Steps: JobHandler {
             // Bad input stays bad; a file that cannot be read may be there the next time.
             if case .input = error { throw FatalJobError(error.description) }
             throw error
+        } catch let error as TableError {
+            if case .input = error { throw FatalJobError(error.description) }
+            throw error
+        } catch let error as TransferError {
+            if case .refused = error { throw FatalJobError(error.description) }
+            throw error
+        } catch let error as CacheError where error.isFull {
+            // Somebody has to make room, and that is not the job's fault.
+            throw ResourceJobError(error.description)
         }
     }
 }
@@ -55,6 +79,8 @@ struct StepInput: Sendable {
     let results: RunResults
 
     init(_ services: Services, job: Job, run: Int, _ context: JobContext) async throws {
+        var services = services
+        services.artifacts = services.artifacts.checking { try context.checkStop() }
         self.services = services
         self.job = job
         self.run = run
@@ -83,16 +109,52 @@ struct StepInput: Sendable {
         return (id, try Dataset(from: services.artifacts.get(kind: "dataset", id).folder))
     }
 
-    func model(from name: String, _ dataset: Dataset) throws -> (id: String, RetrievalModel) {
+    func model(from name: String) throws -> (Dataset, any Recommender) {
         let id = try results.get(name, TrainResult.self).model
-        let folder = try services.artifacts.get(kind: "model", id).folder
-        return (
-            id,
-            try RetrievalModel(
-                kind: pipeline.model.kind,
-                from: folder,
-                itemCount: dataset.items.count
-            )
+        let trained = try services.model(id)
+        try check(trained.about, of: id)
+        return (trained.dataset, trained.model)
+    }
+
+    /// What orders the lists, where the pipeline has it; `name`: the job that trained it.
+    func rankStage(from name: String) throws -> RankStage? {
+        guard let rank = pipeline.rank else { return nil }
+        let id = try results.get(name, TrainResult.self).model
+        let about = try services.artifacts.get(kind: "model", id).manifest(TrainStep.About.self)
+        try check(about, of: id)
+        return try services.rankStage(id, rank)
+    }
+
+    private func check(_ about: TrainStep.About, of model: String) throws {
+        try about.check(
+            isOf: results.get("prepare", PrepareResult.self).dataset,
+            model: model
+        )
+    }
+
+    /// What stands for some work: a hash of its kind, of this program, and of all that decides it.
+    func key(of kind: String, _ decisive: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        var hash = ContentHash()
+        hash.add("\(kind)\n\(CodeVersion.hash)\n")
+        hash.add(String(decoding: try encoder.encode(decisive), as: UTF8.self))
+        return hash.hex
+    }
+
+    /// What was worked out already under a key, and by which run.
+    func finished<T: Decodable>(_ key: String, _ type: T.Type) async throws -> (T, run: Int)? {
+        // A result of another version of larder is worked out again.
+        try await FinishedWork(services.client).find(key).flatMap { entry in
+            (try? JSONDecoder().decode(type, from: Data(entry.result.utf8))).map { ($0, entry.run) }
+        }
+    }
+
+    func record(_ result: some Encodable, under key: String) async throws {
+        let json = String(decoding: try JSONEncoder().encode(result), as: UTF8.self)
+        try await FinishedWork(services.client).record(
+            key,
+            FinishedWork.Entry(result: json, run: run)
         )
     }
 

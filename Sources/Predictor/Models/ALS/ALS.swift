@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+import Tables
+private import Executors
+
+/// Implicit ALS: Hu, Koren, Volinsky 2008, "Collaborative Filtering for Implicit Feedback Datasets".
+///
+/// The users' and the items' vectors are solved for in turns, each exactly (Cholesky), while the
+/// others stand still. A query is solved for from its history in the same way, so that someone who
+/// was not there in training gets a vector too.
+package enum ALS {
+    package static let kind = "als"
+
+    /// What training tells after each iteration.
+    package struct Progress {
+        /// 0 to 1.
+        package let fraction: Double
+        package let iteration: Int
+    }
+
+    /// Trains on the events of the given parts; `progress` may throw to stop.
+    package static func train(
+        _ dataset: Dataset,
+        on parts: Set<Part>,
+        _ settings: ALSSettings,
+        progress: (Progress) throws -> Void = { _ in }
+    ) throws -> RetrievalModel {
+        let weights = dataset.itemWeights(in: parts)
+        let items = weights.indices.filter { weights[$0] > 0 }
+        guard !items.isEmpty else {
+            throw PredictorError.input("no event to train on")
+        }
+        let byUser = Ratings(dataset, on: parts, items)
+        let byItem = byUser.transposed(rows: items.count)
+        var itemVectors = start(items.count, settings)
+        var userVectors = Matrix(
+            rows: byUser.rows,
+            columns: settings.factors,
+            values: [Float](repeating: 0, count: byUser.rows * settings.factors)
+        )
+        for iteration in 0..<settings.iterations {
+            func tell(_ half: Double) throws {
+                try progress(
+                    Progress(
+                        fraction: (Double(iteration) + half) / Double(settings.iterations),
+                        iteration: iteration + 1
+                    )
+                )
+            }
+            userVectors = try solve(byUser, against: itemVectors, settings)
+            try tell(0.5)
+            itemVectors = try solve(byItem, against: userVectors, settings)
+            try tell(1)
+        }
+        return RetrievalModel(
+            kind: kind,
+            vectors: itemVectors,
+            items: items.map { Int32($0) },
+            itemCount: dataset.items.count,
+            queries: .foldIn(FoldIn(settings))
+        )
+    }
+
+    /// As implicit does: uniform in [0, 0.01).
+    private static func start(_ rows: Int, _ settings: ALSSettings) -> Matrix {
+        var generator = SeededGenerator(seed: settings.seed)
+        return Matrix(
+            rows: rows,
+            columns: settings.factors,
+            values: (0..<rows * settings.factors).map { _ in generator.unitFloat() * 0.01 }
+        )
+    }
+
+    /// The best vectors of all rows, given those of the columns.
+    private static func solve(
+        _ ratings: Ratings,
+        against columns: Matrix,
+        _ settings: ALSSettings
+    ) throws -> Matrix {
+        let solver = try FoldInSolver(columns, FoldIn(settings))
+        let size = settings.factors
+        // Rows differ in length: small pieces keep all threads busy to the end.
+        let piece = max(1, min(256, ratings.rows / (4 * settings.threads) + 1))
+        let pieces = (ratings.rows + piece - 1) / piece
+        var values = [Float](repeating: 0, count: ratings.rows * size)
+        try unsafe values.withUnsafeMutableBufferPointer { buffer in
+            let target = unsafe RowTarget(start: buffer.baseAddress)
+            try concurrently(settings.threads) { thread in
+                var scratch = FoldInSolver.Scratch(size)
+                for piece in stride(from: thread, to: pieces, by: settings.threads).map({
+                    $0 * piece..<min(($0 + 1) * piece, ratings.rows)
+                }) {
+                    for row in piece {
+                        let vector = try solver.solve(ratings.entries(row), &scratch)
+                        target.write(vector, at: row * size)
+                    }
+                }
+            }
+        }
+        return Matrix(rows: ratings.rows, columns: size, values: values)
+    }
+}
+
+/// Lets several threads write different rows.
+@safe private struct RowTarget: @unchecked Sendable {
+    let start: UnsafeMutablePointer<Float>?
+
+    func write(_ row: [Float], at place: Int) {
+        guard let start = unsafe start else { return }
+        for (i, value) in row.enumerated() { unsafe start[place + i] = value }
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+private import Tables
+
+/// Two towers and the loss between them.
+@safe final class TwoTowerNetwork: Learner {
+    private let settings: TwoTowerSettings
+    private let users: Tower
+    private let items: Tower
+    private let loss: ContrastiveLoss
+    private var candidates: Candidates
+    private let queue: NegativeQueue
+    /// What the queries of the loss are compared with, where there is a queue.
+    private let joined: RowBuffer
+    private let validation: Validation?
+
+    init(
+        _ dataset: Dataset,
+        on parts: Set<Part>,
+        _ settings: TwoTowerSettings,
+        validates: Bool
+    ) throws(PredictorError) {
+        self.settings = settings
+        try TrainingMemory.check(
+            settings.memory(users: dataset.users.count, items: dataset.items.count, dataset.schema),
+            of: dataset
+        )
+        var generator = SeededGenerator(seed: settings.training.seed, stream: -1)
+        func tower(
+            _ name: String,
+            _ entity: Feature.Entity,
+            _ generator: inout SeededGenerator
+        ) throws(PredictorError) -> Tower {
+            let input = try EntityInput(
+                dataset,
+                of: entity,
+                on: parts,
+                settings.style,
+                for: settings.optimiser.kind,
+                &generator
+            )
+            return Tower(name, input, settings, &generator)
+        }
+        users = try tower("user-tower", .users, &generator)
+        items = try tower("item-tower", .items, &generator)
+        guard users.width == items.width else {
+            throw .input(
+                """
+                the vectors of users have \(users.width) numbers, those of items \(items.width)
+                """,
+                hint: "give `towers:` a last layer, which both then have"
+            )
+        }
+        loss = ContrastiveLoss(
+            columns: users.width,
+            temperature: settings.temperature,
+            threads: settings.threads
+        )
+        candidates = Candidates(dataset.itemCounts(in: parts), settings.candidates)
+        queue = NegativeQueue(capacity: settings.queue, columns: users.width)
+        joined = RowBuffer(columns: users.width)
+        validation = validates ? Validation(dataset, seed: settings.training.seed) : nil
+    }
+
+    var parameters: [(name: String, parameter: Parameter)] { users.parameters + items.parameters }
+    var memory: [String: Tensor] { queue.tensors }
+    func remember(from file: TensorFile) throws(PredictorError) { try queue.restore(from: file) }
+
+    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) -> Double {
+        candidates.fill(batch.items, step: step)
+        let q = users.forward(batch.users, step: step)
+        let own = items.forward(candidates.items, step: step)
+        var targets = candidates.targets
+        var c = own
+        if settings.queue > 0 {
+            queue.add(to: &targets, items: batch.items, first: own.rows)
+            queue.join(own, into: joined)
+            c = joined
+        }
+        let value = loss.run(
+            q,
+            c,
+            targets,
+            dq: users.gradient,
+            dc: items.gradient,
+            rowsOfC: own.rows
+        )
+        queue.push(own, candidates.items, biases: candidates.biases)
+        users.backward(step: step)
+        items.backward(step: step)
+        let optimiser = Optimiser(settings.optimiser, step: step, of: steps) {
+            users.squares + items.squares
+        }
+        users.update(optimiser)
+        items.update(optimiser)
+        return value + candidates.addedLoss
+    }
+
+    func validate(_ progress: (Double) throws -> Void) throws -> Double? {
+        guard let validation, !validation.isEmpty else { return nil }
+        return try validation.value(of: try model(users: validation.users), progress)
+    }
+
+    /// Both matrices, for those who are known by more than an id that training did not meet.
+    func model() throws(PredictorError) -> RetrievalModel {
+        try model(users: users.input.isMet.indices.map { Int32($0) })
+    }
+
+    private func model(users wanted: [Int32]) throws(PredictorError) -> RetrievalModel {
+        let known = wanted.filter { users.input.knows($0) }
+        let itemCount = items.input.isMet.count
+        let offered = (0..<Int32(itemCount)).filter { items.input.knows($0) }
+        var rows = [Int32](repeating: -1, count: users.input.isMet.count)
+        for (row, user) in known.enumerated() { rows[Int(user)] = Int32(row) }
+        return RetrievalModel(
+            kind: TwoTower.kind,
+            vectors: vectors(items, offered),
+            items: offered,
+            itemCount: itemCount,
+            queries: .users(vectors(users, known), rows: rows)
+        )
+    }
+
+    private func vectors(_ tower: Tower, _ entities: [Int32]) -> Matrix {
+        tower.input.fillUnknown()
+        var values: [Float] = []
+        values.reserveCapacity(entities.count * tower.width)
+        for first in stride(from: 0, to: entities.count, by: settings.training.batch) {
+            let some = entities[first..<min(first + settings.training.batch, entities.count)]
+            values += tower.forward(Array(some)).values
+        }
+        return Matrix(rows: entities.count, columns: tower.width, values: values)
+    }
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+import CacheWriter
+import Predictor
+import Tables
+
+/// Makes the lists that a pipeline serves, and the bytes of each.
+struct ListMaker {
+    let dataset: Dataset
+    /// Those that lists are found by.
+    let ids: Vocabulary
+    /// Nobody can have more than there is.
+    let longest: Int
+    private let predict: Pipeline.Predict
+    private let ranker: Ranker
+    private let encoder: ListEncoder
+    private let since: Int64?
+
+    init(
+        _ pipeline: Pipeline,
+        _ dataset: Dataset,
+        _ model: any Recommender,
+        _ rank: RankStage?
+    ) throws {
+        self.dataset = dataset
+        predict = pipeline.predict
+        ids = dataset.ids(of: predict.audience)
+        longest = min(predict.rules.k, dataset.items.count)
+        ranker = try Ranker(
+            model,
+            fallback: Popularity.train(dataset, on: .all),
+            predict.rules,
+            rank: rank
+        )
+        encoder = ListEncoder(
+            ListFormat(rawValue: pipeline.publish.format) ?? .json,
+            ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
+        )
+        since = predict.recent.map { (dataset.eventTimes.max() ?? 0) - Int64($0) }
+    }
+
+    /// Whether someone gets a list: users of earlier datasets only, or not of late, do not.
+    func isAsking(_ owner: Int) -> Bool {
+        if predict.audience == .items { return true }
+        guard let last = dataset.events(ofUser: owner).last else { return false }
+        return since.map { dataset.eventTimes[last] > $0 } ?? true
+    }
+
+    /// What someone's list is made from.
+    func query(_ owner: Int) -> Query {
+        switch predict.audience {
+        case .users:
+            return Query(user: Int32(owner), events: dataset.events(ofUser: owner), of: dataset)
+        case .sessions:
+            let last = dataset.sequences(ofUser: owner).last
+            return Query(
+                user: Int32(owner),
+                events: last.map { dataset.events(ofSequence: $0) } ?? 0..<0,
+                of: dataset
+            )
+        case .items: return Query(history: [Int32(owner)])
+        }
+    }
+
+    func lists(_ owners: [Int], stop: () throws -> Void = {}) throws -> [RankedList] {
+        try lists(owners.map(query), by: ranker, stop: stop)
+    }
+
+    func lists(_ queries: [Query], by ranker: Ranker, stop: () throws -> Void = {}) throws
+        -> [RankedList]
+    {
+        switch predict.audience {
+        case .users, .sessions: try ranker.lists(for: queries) { _ in try stop() }
+        case .items: try ranker.lists(forItems: queries.map { $0.history[0] }) { _ in try stop() }
+        }
+    }
+
+    func encode(_ list: RankedList) -> [UInt8] { encoder.encode(list.items, scores: list.scores) }
+}
