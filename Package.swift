@@ -89,6 +89,7 @@ let package = Package(
                 "Artifacts", "CacheWriter", "Executors", "Jobs", "Postgres", "Predictor", "Tables",
                 "Transfer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Subprocess", package: "swift-subprocess"),

@@ -6,18 +6,25 @@ norange    knows no ranges
 notag      tells nothing that a resume could use
 change     is another file every time
 silent     never answers
+
+What is posted to it is checked as a web-hook, by the specification's own library, with the secret
+that the query gives; GET /received?PATH tells what came.
 """
 
 import hashlib
 import http.server
+import json
 import os
 import sys
 import threading
 import time
 import urllib.parse
 
+import standardwebhooks
+
 folder, place = sys.argv[1:3]
 requests = {}
+received = {}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -30,6 +37,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         wishes = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         requests[self.path] = requests.get(self.path, 0) + 1
+        if path == "/received":
+            messages = received.get(urllib.parse.unquote(query), [])
+            return self.answer(200, json.dumps(messages).encode(), {})
         if path == "/requests":
             return self.answer(200, str(requests.get(urllib.parse.unquote(query), 0)).encode(), {})
         if "silent" in wishes:
@@ -54,6 +64,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status = 206
         isCut = "cut" in wishes and ("once" not in wishes or requests[self.path] == 1)
         self.answer(status, body, headers, int(wishes["cut"]) if isCut else len(body))
+
+    def do_POST(self):
+        path, _, query = self.path.partition("?")
+        wishes = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        requests[self.path] = requests.get(self.path, 0) + 1
+        message = {"id": self.headers["webhook-id"], "body": json.loads(body), "problem": None}
+        if "secret" in wishes:
+            try:
+                standardwebhooks.Webhook(wishes["secret"]).verify(body, dict(self.headers))
+            except standardwebhooks.WebhookVerificationError as error:
+                message["problem"] = str(error)
+        message["signed"] = "webhook-signature" in self.headers
+        received.setdefault(path, []).append(message)
+        if "silent" in wishes:
+            time.sleep(3600)
+        if requests[self.path] <= int(wishes.get("busy", 0)):
+            return self.answer(503, b"later", {})
+        self.answer(410 if "gone" in wishes else 200, b"", {})
 
     def answer(self, status, body, headers, most=None):
         self.send_response(status)

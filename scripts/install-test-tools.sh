@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what only the tests need from PyPI into .tools: a DuckDB to read Parquet with, a server
-# that speaks S3.
+# that speaks S3, one of MLflow, and what checks signatures of web-hooks.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -51,12 +51,12 @@ package enum Graph {
                 let run = try ids(
                     connection.execute(
                         """
-                        INSERT INTO larder.runs (feed, pipeline, started_by, forced)
-                        VALUES ($1, $2, $3::bigint, $4) RETURNING id
+                        INSERT INTO larder.runs (feed, pipeline, started_by, forced, queue)
+                        VALUES ($1, $2, $3::bigint, $4, $5) RETURNING id
                         """,
                         [
                             Parameter(feed), Parameter(pipeline), Parameter(job),
-                            Parameter(forced),
+                            Parameter(forced), Parameter(queue),
                         ]
                     )
                 )[0]

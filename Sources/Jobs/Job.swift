@@ -90,10 +90,19 @@ package struct JobResult: Sendable {
     /// A JSON object, kept with the archived job; later jobs of the run read it.
     package var result: String
     package var fanOut: FanOut?
+    /// The job has not ended: it runs again so much later, as if for the first time but for its
+    /// checkpoint.
+    package var again: Duration?
 
     package init(_ result: String = "{}", fanOut: FanOut? = nil) {
         self.result = result
         self.fanOut = fanOut
+    }
+
+    package static func again(in pause: Duration) -> JobResult {
+        var result = JobResult()
+        result.again = pause
+        return result
     }
 }
 

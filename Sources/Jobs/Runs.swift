@@ -3,7 +3,7 @@ package import Postgres
 
 /// Reading runs and jobs back, for people and for the jobs of the same run.
 package struct Runs: Sendable {
-    private let client: Client
+    let client: Client
 
     package init(_ client: Client) { self.client = client }
 
@@ -12,6 +12,8 @@ package struct Runs: Sendable {
         package let feed: String
         package let state: String
         package let createdAt: String
+        /// Seconds since 1970.
+        package let started: Double
         /// Seconds from creation to the end, or to now.
         package let seconds: Double
         package let jobs: Int
@@ -51,6 +53,7 @@ package struct Runs: Sendable {
             try await client.query(
                 """
                 SELECT s.id, s.feed, s.state, to_char(s.created_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS created_at,
+                       extract(epoch FROM s.created_at) AS started,
                        extract(epoch FROM coalesce(s.finished_at, clock_timestamp()) - s.created_at)
                            AS seconds,
                        j.jobs, j.ended, r.forced
@@ -68,6 +71,7 @@ package struct Runs: Sendable {
                     feed: try row.decode("feed"),
                     state: try row.decode("state"),
                     createdAt: try row.decode("created_at"),
+                    started: try row.decode("started"),
                     seconds: try row.decode("seconds"),
                     jobs: try row.decode("jobs"),
                     ended: try row.decode("ended"),
@@ -90,7 +94,7 @@ package struct Runs: Sendable {
         state: String? = nil,
         kind: String? = nil,
         queue: String? = nil,
-        id: Int? = nil,
+        ids: [Int]? = nil,
         limit: Int = 50,
         withResults: Bool = true
     ) async throws(JobsError) -> [JobRow] {
@@ -107,13 +111,14 @@ package struct Runs: Sendable {
                 FROM larder.all_jobs
                 WHERE ($1::bigint IS NULL OR run_id = $1::bigint)
                   AND ($2::text IS NULL OR state::text = $2::text)
-                  AND ($3::bigint IS NULL OR id = $3::bigint)
+                  AND ($3::bigint[] IS NULL OR id = ANY($3::bigint[]))
                   AND ($5::text IS NULL OR kind = $5::text)
                   AND ($6::text IS NULL OR queue = $6::text)
                 ORDER BY \(order) LIMIT $4::int
                 """,
                 [
-                    Parameter(run), Parameter(state), Parameter(id), Parameter(limit),
+                    Parameter(run), Parameter(state), ids.map { .array($0) } ?? nil,
+                    Parameter(limit),
                     Parameter(kind), Parameter(queue), Parameter(withResults),
                 ]
             ) { row throws(PostgresError) in
@@ -144,7 +149,7 @@ package struct Runs: Sendable {
     }
 
     package func job(_ id: Int) async throws(JobsError) -> JobRow {
-        guard let job = try await jobs(id: id).first else {
+        guard let job = try await jobs(ids: [id]).first else {
             throw .notFound("there is no job \(id)\nhint: `larder jobs` lists them")
         }
         return job

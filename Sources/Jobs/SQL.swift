@@ -28,7 +28,8 @@ enum SQL {
         PackageResources.finish_sql, PackageResources.claim_sql, PackageResources.rescue_sql,
         PackageResources.cancel_sql, PackageResources.close_group_sql,
         PackageResources.promote_sql, PackageResources.retry_sql, PackageResources.backlog_sql,
-        PackageResources.schedules_sql, PackageResources.clean_sql, PackageResources.views_sql,
+        PackageResources.schedules_sql, PackageResources.announce_sql, PackageResources.clean_sql,
+        PackageResources.views_sql,
     ].map(text)
 
     static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }

@@ -118,6 +118,9 @@ private import Glibc
         // Less than a byte a second for so long is silence.
         unsafe larder_curl_set_long(easy, CURLOPT_LOW_SPEED_LIMIT, 1)
         unsafe larder_curl_set_long(easy, CURLOPT_LOW_SPEED_TIME, 30)
+        if let timeout = request.timeout {
+            unsafe larder_curl_set_long(easy, CURLOPT_TIMEOUT, timeout)
+        }
         var headers = request.headers
         // Servers that do not know it are waited for in vain.
         headers["Expect"] = ""
@@ -140,8 +143,11 @@ private import Glibc
             )
             headers.merge(signed) { $1 }
         } else {
-            unsafe larder_curl_set_long(easy, CURLOPT_FOLLOWLOCATION, 1)
-            unsafe larder_curl_set_long(easy, CURLOPT_MAXREDIRS, 5)
+            // What is sent goes where it was meant to go, or nowhere.
+            if ["GET", "HEAD"].contains(request.method) {
+                unsafe larder_curl_set_long(easy, CURLOPT_FOLLOWLOCATION, 1)
+                unsafe larder_curl_set_long(easy, CURLOPT_MAXREDIRS, 5)
+            }
             unsafe larder_curl_set_long(easy, CURLOPT_NETRC, Int(CURL_NETRC_OPTIONAL.rawValue))
         }
         if first > 0 { headers["Range"] = "bytes=\(first)-" }

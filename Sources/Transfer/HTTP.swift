@@ -19,6 +19,22 @@ package enum HTTP {
         }
     }
 
+    /// Sends a request once, and returns whatever is answered; for callers that try again in their own
+    /// time.
+    package static func once(
+        _ request: HTTPRequest,
+        check: @escaping Check = {}
+    ) throws -> HTTPResponse {
+        try Exchange(request, check: check).response()
+    }
+
+    /// What messages may show of an address that others must not know whole.
+    package static func host(of url: String) -> String {
+        let rest = url.split(separator: "://", maxSplits: 1).last ?? ""
+        let authority = rest.prefix { !"/?#".contains($0) }
+        return String(authority.split(separator: "@").last ?? "")
+    }
+
     /// Calls `body` until it does not say that something is unreachable, or has said so five times.
     static func retrying<T>(_ check: Check, _ body: () throws -> T) throws -> T {
         var attempt = 1
@@ -47,15 +63,15 @@ package enum HTTP {
 }
 
 extension HTTPResponse {
-    /// What an answer that is no success means.
-    package func error(_ name: String) -> TransferError {
-        let text = S3.field("Message", in: body).map { ": \($0)" } ?? ""
+    /// What an answer that is no success means; `text`: the reason that its body gives.
+    package func error(_ name: String, saying text: String? = nil) -> TransferError {
+        let text = (text ?? S3.field("Message", in: body)).map { ": \($0)" } ?? ""
         let reason = "the server answers \(status)" + (HTTPResponse.meaning(status)) + text
         if HTTP.isBusy(status) { return .unreachable(name, reason) }
         return .refused(name, reason)
     }
 
-    static func meaning(_ status: Int) -> String {
+    package static func meaning(_ status: Int) -> String {
         switch status {
         case 401: " (unauthorised)"
         case 403: " (forbidden)"

@@ -22,6 +22,8 @@ package struct HTTPRequest: Sendable {
     package var body: Body
     /// What messages call it.
     package var name: String
+    /// Seconds for all of it; nil: as long as something comes.
+    package var timeout: Int?
     /// Signed with Amazon's version 4, as S3 wants it.
     package var signer: S3Credentials?
 

@@ -16,16 +16,19 @@ struct RunSummary: Encodable {
     let gate: GateResult?
     let publish: PublishResult?
     let hindsight: HindsightResult?
+    /// Jobs that tell others of it.
+    let announcements: [Runs.JobRow]
 
     /// How it was set; nil of another version of larder.
     let pipeline: Pipeline?
 
     init(_ number: Int, _ services: Services) async throws {
         run = try await services.runs.run(number)
-        jobs = try await services.runs.jobs(run: number, limit: 100_000)
+        jobs = try await services.runs.jobs(run: number, limit: 100_000, withResults: false)
         let results = RunResults(try await services.runs.results(of: number))
-        let json = try await services.runs.pipeline(of: number)
-        pipeline = try? JSONDecoder().decode(Pipeline.self, from: Data(json.utf8))
+        do {
+            pipeline = try await services.pipeline(of: number)
+        } catch is PipelineError { pipeline = nil }
         // Absent where the run failed before: then there is nothing to show.
         prepare = try? results.get("prepare")
         // The training that was chosen, or the only one.
@@ -35,10 +38,12 @@ struct RunSummary: Encodable {
         gate = try? results.get("gate")
         publish = try? results.get("publish")
         hindsight = try? results.get("hindsight")
+        announcements = try await services.runs.announcements(of: number).jobs
     }
 
     private enum CodingKeys: CodingKey {
-        case run, jobs, prepare, train, refit, check, gate, publish, hindsight
+        case run, jobs, prepare, train, refit, check, gate, publish, hindsight,
+            announcements
     }
 
     /// What was measured, by its kind.
@@ -64,6 +69,7 @@ struct RunSummary: Encodable {
                 """
             )
         }
+        for line in announcements.compactMap(\.announcement) { print(line) }
         print("run \(run.id) \(run.state) in \(Output.seconds(run.seconds))")
     }
 
@@ -273,6 +279,26 @@ struct RunSummary: Encodable {
     private static func text(_ estimate: Estimate?) -> String {
         guard let estimate else { return "" }
         return String(format: "%.4f [%.4f, %.4f]", estimate.value, estimate.low, estimate.high)
+    }
+}
+
+extension Runs.JobRow {
+    /// Of a job that tells others of a run: whom it told, or why not.
+    fileprivate var announcement: String? {
+        if state != "succeeded", let error {
+            let fate =
+                state == "failed" || state == "cancelled"
+                ? "`larder jobs retry \(id)` tries it again" : "it will be tried again"
+            return "not told: \(error)\n  \(fate)"
+        }
+        let said = Data((result ?? checkpoint ?? "").utf8)
+        if let progress = try? JSONDecoder().decode(TrackStep.Progress.self, from: said) {
+            return "tracked at \(progress.address)" + (progress.note.map { "\n  \($0)" } ?? "")
+        }
+        if let told = try? JSONDecoder().decode(NotifyStep.Outcome.self, from: said), told.isSent {
+            return "told \(told.receiver) of run.\(told.event.rawValue)"
+        }
+        return nil
     }
 }
 

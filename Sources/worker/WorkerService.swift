@@ -45,6 +45,7 @@ struct WorkerOptions: ParsableArguments {
     var settings: JobRunner.Settings {
         var settings = JobRunner.Settings()
         settings.queue = queue
+        settings.quietKinds = ["track"]
         settings.slots = slots ?? ProcessInfo.processInfo.activeProcessorCount
         return settings
     }

@@ -105,7 +105,7 @@ import Testing
                 END $$
                 """
             )
-            for table in ["jobs", "archive", "sessions", "chores"] {
+            let hurt: @Sendable (String) async throws -> Void = { table in
                 try await queue.client.execute(
                     """
                     CREATE TRIGGER hurt BEFORE INSERT OR UPDATE OR DELETE ON larder.\(table)
@@ -113,7 +113,11 @@ import Testing
                     """
                 )
             }
-            try await survive(testRunner(settings, Self.briefly), queue, jobs: 150) {}
+            for table in ["jobs", "archive", "chores"] { try await hurt(table) }
+            try await survive(testRunner(settings, Self.briefly), queue, jobs: 150) {
+                // Not before there is a session: a worker that gets none ends.
+                try await hurt("sessions")
+            }
         }
     }
 

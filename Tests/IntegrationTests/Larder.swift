@@ -13,6 +13,8 @@ struct Larder: Sendable {
     let home: String
     /// `LARDER_CPU`: the kernels of which processor it uses; nil for this one's.
     var processor: String?
+    /// What its workers sign web-hooks with.
+    static let secret = "whsec_" + Data("a secret of 24 bytes, so".utf8).base64EncodedString()
 
     struct Result: Sendable {
         let status: Int32
@@ -23,7 +25,7 @@ struct Larder: Sendable {
     private var environment: Environment {
         .inherit.updating([
             "LARDER_DATABASE_URL": database, "LARDER_REDIS_URL": redis, "LARDER_HOME": home,
-            "LARDER_CPU": processor,
+            "LARDER_CPU": processor, "TEST_SECRET": Self.secret,
         ])
     }
 

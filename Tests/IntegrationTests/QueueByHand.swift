@@ -52,6 +52,6 @@ extension Queue {
     }
 
     func state(of id: Int) async throws -> String? {
-        try await Runs(client).jobs(id: id).first?.state
+        try await Runs(client).jobs(ids: [id]).first?.state
     }
 }

@@ -106,7 +106,7 @@ import Testing
                 try await queue.finish(second, .failed("again", .retryable), by: session)
                     == "failed"
             )
-            #expect(try await Runs(queue.client).jobs(id: id).first?.error == "again")
+            #expect(try await Runs(queue.client).jobs(ids: [id]).first?.error == "again")
         }
     }
 

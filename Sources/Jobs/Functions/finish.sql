@@ -1,4 +1,5 @@
--- Hands in outcomes (succeeded, retry, resource, fatal), one entry per job in each array.
+-- Hands in outcomes (succeeded, later, retry, resource, fatal), one entry per job in each array.
+-- `later` is no ending: the job runs again after the seconds that its result says.
 -- The join on (id, lease, session, running) is the fence: a worker that lost the job, or has
 -- finished it already, changes nothing and gets no row back.
 CREATE OR REPLACE FUNCTION larder.finish(
@@ -21,12 +22,12 @@ BEGIN
         RETURN;
     END IF;
     SELECT array_agg(f.id), array_agg(f.ending), array_agg(f.error), array_agg(f.result),
-           bool_or(f.ending IN ('retry', 'resource'))
+           bool_or(f.ending IN ('later', 'retry', 'resource'))
     INTO held, endings, failures, outputs, again
     FROM (SELECT j.id, x.error, x.result::jsonb AS result,
                  CASE WHEN x.outcome = 'succeeded' THEN 'succeeded'
                       WHEN j.cancel_at IS NOT NULL THEN 'cancelled'
-                      WHEN x.outcome = 'resource' THEN 'resource'
+                      WHEN x.outcome IN ('later', 'resource') THEN x.outcome
                       WHEN x.outcome = 'retry' AND j.attempt < j.max_attempts THEN 'retry'
                       ELSE 'failed' END AS ending
           FROM unnest(ids, leases, outcomes, errors, results)
@@ -44,6 +45,13 @@ BEGIN
         FROM unnest(held, endings, failures) AS x (id, ending, failure)
         JOIN larder.jobs j ON j.id = x.id
         WHERE x.ending IN ('retry', 'resource');
+        -- It did what it could, and starts afresh.
+        UPDATE larder.jobs j
+        SET state = 'scheduled', lease = NULL, session_id = NULL, last_error = NULL,
+            attempt = 0, backoffs = 0, lost_leases = 0, quarantined = false,
+            run_at = clock_timestamp() + interval '1 second' * (x.output->>'seconds')::float8
+        FROM unnest(held, endings, outputs) AS x (id, ending, output)
+        WHERE j.id = x.id AND x.ending = 'later';
         -- Full jitter (AWS Architecture Blog, 2015): 0 to 2^n s. A lack of resources is not the
         -- job's fault: it waits as long, but the attempt is refunded.
         UPDATE larder.jobs j
@@ -63,7 +71,7 @@ BEGIN
         array_agg(x.id), array_agg(x.ending::larder.job_state), array_agg(x.failure),
         array_agg(x.output))
     FROM unnest(held, endings, failures, outputs) AS x (id, ending, failure, output)
-    WHERE x.ending NOT IN ('retry', 'resource')
+    WHERE x.ending NOT IN ('later', 'retry', 'resource')
     HAVING count(*) > 0;
 
     RETURN QUERY SELECT x.id, x.ending FROM unnest(held, endings) AS x (id, ending);

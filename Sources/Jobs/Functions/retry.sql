@@ -83,6 +83,10 @@ BEGIN
             clash.id, clash.other, clash.dedup_key USING ERRCODE = 'object_in_use';
     END IF;
 
+    -- Their end is to be told again, by other jobs.
+    UPDATE larder.runs r SET announced_at = NULL, announcements = '{}'
+    WHERE r.id IN (SELECT a.run_id FROM larder.archive a WHERE a.id = ANY(ids));
+
     -- Reopened with what its other members have done already, and without what those counted that
     -- ended after it had broken.
     DELETE FROM larder.group_deltas d USING larder.groups g

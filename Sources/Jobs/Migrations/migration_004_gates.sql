@@ -29,3 +29,16 @@ INSERT INTO larder.live_spans (feed, number, since)
 SELECT feed, number, live_at FROM larder.releases WHERE state = 'live';
 
 INSERT INTO larder.kinds (name, timeout) VALUES ('hindsight', '1 hour');
+
+-- Runs that somebody outside is told of: whether their end was announced (see larder.announce), and
+-- the jobs that do the telling. Those stand outside of the run: it neither waits for them nor fails
+-- with them.
+ALTER TABLE larder.runs
+    ADD queue text NOT NULL DEFAULT 'default',
+    ADD announced_at timestamptz,
+    ADD announcements bigint[] NOT NULL DEFAULT '{}';
+CREATE INDEX runs_unannounced ON larder.runs (id)
+    WHERE announced_at IS NULL AND (pipeline ? 'track' OR pipeline ? 'notify');
+INSERT INTO larder.chores (name, every) VALUES ('announce', '0.9 s');
+INSERT INTO larder.kinds (name, timeout, max_attempts, max_backoff) VALUES
+    ('track', '10 minutes', 10, '1 minute'), ('notify', '2 minutes', 15, '10 minutes');

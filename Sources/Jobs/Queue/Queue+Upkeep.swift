@@ -9,6 +9,8 @@ extension Queue {
         case schedules
         case rescue
         case cascade
+        /// Tell others of runs.
+        case announce
         /// Look for transactions that keep vacuum from its work.
         case watch
         case clean
@@ -67,6 +69,10 @@ extension Queue {
     func closeGroups() async throws(JobsError) {
         let closed = try await number("close groups", "SELECT larder.close_groups() AS n")
         if closed > 0 { try await cascade() }
+    }
+
+    func announce() async throws(JobsError) -> Int {
+        try await number("announce runs", "SELECT larder.announce() AS n")
     }
 
     /// Makes and drops days of the archive and removes what is past its retention.

@@ -130,6 +130,11 @@ extension Queue {
         var fanOut: FanOut? {
             if case .succeeded(let result) = self { result.fanOut } else { nil }
         }
+
+        /// It is no ending.
+        var goesOn: Bool {
+            if case .succeeded(let result) = self { result.again != nil } else { false }
+        }
     }
 
     package enum Failure: String, Sendable {
@@ -141,7 +146,7 @@ extension Queue {
     }
 
     /// Hands in what became of jobs, all in one statement, and returns what was accepted, by job:
-    /// `succeeded`, `retry`, `resource`, `failed`, `cancelled`.
+    /// `succeeded`, `later`, `retry`, `resource`, `failed`, `cancelled`.
     ///
     /// Throws `isJoinGone` when a fan-out's join was cancelled, and then nothing was handed in.
     /// A job without an entry is not this session's to finish. Groups are closed and hopeless jobs
@@ -216,9 +221,11 @@ extension Queue {
         for (_, ending) in endings {
             switch ending {
             case .succeeded(let result):
-                outcomes.append("succeeded")
+                outcomes.append(result.again == nil ? "succeeded" : "later")
                 errors.append(nil)
-                results.append(result.result)
+                results.append(
+                    result.again.map { #"{"seconds":\#($0 / .seconds(1))}"# } ?? result.result
+                )
             case .failed(let error, let failure):
                 outcomes.append(failure.rawValue)
                 // Postgres' text has no NUL.
@@ -273,8 +280,10 @@ extension Queue {
         }
     }
 
-    /// Whether a worker would find nothing to do here, now and within the hour that a retry may wait;
-    /// nor in its own session, where a claim it never heard of may stand.
+    /// Whether a worker would find nothing to do here, now and within the hour that a retry may wait.
+    ///
+    /// Nor in its own session, where a claim it never heard of may stand; nor a run whose end is still to
+    /// be announced. Nobody stays for a receiver that is away, or to look at what others work on.
     func isEmpty(_ queue: String, for session: Session) async throws(JobsError) -> Bool {
         try await during("look at queue \"\(queue)\"") { () throws(PostgresError) in
             try await client.query(
@@ -284,7 +293,16 @@ extension Queue {
                 AND NOT EXISTS (
                     SELECT FROM larder.jobs j JOIN larder.queues q ON q.id = j.queue_id
                     WHERE q.name = $1 AND j.state = 'scheduled'
-                      AND j.run_at < clock_timestamp() + interval '1 hour') AS empty
+                      AND j.run_at < clock_timestamp() + interval '1 hour'
+                      AND NOT (j.kind IN ('track', 'notify') AND (
+                          j.last_error IS NOT NULL
+                          OR EXISTS (SELECT FROM larder.jobs o
+                                     WHERE o.run_id = (j.args->>'run')::bigint))))
+                AND NOT EXISTS (
+                    SELECT FROM larder.runs r
+                    WHERE r.announced_at IS NULL AND (r.pipeline ? 'track' OR r.pipeline ? 'notify')
+                      AND r.queue = $1
+                      AND NOT EXISTS (SELECT FROM larder.jobs j WHERE j.run_id = r.id)) AS empty
                 """,
                 [Parameter(queue), Parameter(session.id)]
             ) { row throws(PostgresError) in try row.decode("empty", Bool.self) }

@@ -147,6 +147,7 @@ extension JobRunner {
     private func log(_ outcome: String?, _ metadata: Logger.Metadata) {
         switch outcome {
         case "succeeded": logger.info("job succeeded", metadata: metadata)
+        case "later": logger.debug("job goes on later", metadata: metadata)
         case "cancelled": logger.info("job cancelled", metadata: metadata)
         case "retry", "resource": logger.warning("job will be tried again", metadata: metadata)
         case nil: logger.warning("result refused: the job is not ours", metadata: metadata)

@@ -105,6 +105,7 @@ extension JobRunner {
                 wake.raise()
             }
         case .cascade: try await upkeep.cascade()
+        case .announce: if try await upkeep.announce() > 0 { lookAgain() }
         case .rescue:
             for rescued in try await upkeep.rescue() {
                 logger.warning(

@@ -22,6 +22,8 @@ package actor JobRunner {
         package var listens = true
         /// How long a drain lets running jobs finish before it gives them back.
         package var drainGrace: Duration = .seconds(10)
+        /// Kinds that begin so often that it is no news.
+        package var quietKinds: Set<String> = []
         /// How long a handler may ignore a request to stop before its slot is taken from it.
         package var stuckAfter: Duration = .seconds(30)
 
@@ -288,8 +290,9 @@ package actor JobRunner {
     /// On the slot's thread: the preference of the task applies to @concurrent functions.
     @concurrent private nonisolated func work(_ slot: Int) async {
         while let entry = bench.next(slot) {
-            if logger.logLevel <= .info {
-                logger.info("job started", metadata: entry.job.metadata)
+            let level: Logger.Level = settings.quietKinds.contains(entry.job.kind) ? .debug : .info
+            if logger.logLevel <= level {
+                logger.log(level: level, "job started", metadata: entry.job.metadata)
             }
             let ending = await execute(entry.context)
             switch bench.end(slot, entry, ending) {
@@ -336,7 +339,8 @@ package actor JobRunner {
     }
 
     func learn(_ ended: [Workbench.Ended]) {
-        for item in ended { plan.ended(after: item.took) }
+        // A look that is to be repeated says nothing of how long the others are.
+        for item in ended where !item.ending.goesOn { plan.ended(after: item.took) }
     }
 
     /// A new thread for the slot; the old one belongs to a handler that does not return.

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 
-/// The bytes of what a file holds as JSON.
+/// The bytes of what a file holds as JSON, each key on a line of its own where `lines`.
 ///
 /// Equal values make equal bytes in every process: keys are sorted. An artifact is known by the
-/// hash of its bytes, and a model trained again is compared by them.
-///
-/// - Parameters:
-///   - value: Finite numbers and texts only; anything else is a mistake in the program.
-///   - lines: A key on a line of its own, for files that people read.
+/// hash of its bytes, and a model trained again is compared by them. For finite numbers and texts
+/// only; anything else is a mistake in the program.
 func stableJSON(_ value: some Encodable, lines: Bool = false) -> [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting =

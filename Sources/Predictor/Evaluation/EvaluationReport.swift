@@ -61,4 +61,10 @@ package struct EvaluationReport: Sendable, Codable {
         default: "not distinguishable from \(other)"
         }
     }
+
+    /// One sentence about all that was measured beside the model.
+    package func verdicts(_ metric: String) -> String {
+        let found = systems.dropFirst().map { verdict(metric, against: $0.name) }
+        return "By \(metric) the model is \(found.joined(separator: ", "))."
+    }
 }

@@ -49,6 +49,9 @@ struct Card {
         """
     }
 
+    /// Of a hundred thousand shards, all may have failed.
+    private static let mostNamed = 20
+
     // MARK: head
 
     var head: HTML {
@@ -73,22 +76,21 @@ struct Card {
         guard let report = summary.check?.report, let k = report.ks.first else {
             return "<p>Nothing has been measured.</p>\n"
         }
-        let metric = "ndcg@\(k)"
-        let sentences = report.systems.dropFirst().map { system in
-            report.verdict(metric, against: system.name)
-        }
-        return "<p>By \(metric) the model is \(sentences.joined(separator: ", ")).</p>\n"
+        return "<p>\(report.verdicts("ndcg@\(k)"))</p>\n"
     }
 
     var errors: HTML {
         let failed = summary.jobs.filter { $0.state == "failed" }
-        let pieces = failed.map { job -> HTML in
+        let pieces = failed.prefix(Self.mostNamed).map { job -> HTML in
             "<h3>\(job.name) failed</h3>\n\(HTML.verbatim(job.error ?? ""))"
         }
+        let more: HTML =
+            failed.count > pieces.count ? "<p>\(failed.count) jobs failed in all.</p>\n" : ""
         let idle = summary.jobs.filter { $0.started == nil }.map(\.name)
-        let rest: HTML =
-            idle.isEmpty ? "" : "<p>Not started: \(idle.joined(separator: ", ")).</p>\n"
-        return "\(pieces)\(rest)"
+        let names = idle.prefix(Self.mostNamed).joined(separator: ", ")
+        let others = idle.count > Self.mostNamed ? " and \(idle.count - Self.mostNamed) more" : ""
+        let rest: HTML = idle.isEmpty ? "" : "<p>Not started: \(names)\(others).</p>\n"
+        return "\(pieces)\(more)\(rest)"
     }
 
     // MARK: data
@@ -210,7 +212,8 @@ struct Card {
     private var settings: String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return (try? encoder.encode(pipeline)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        return (try? encoder.encode(pipeline.shareable)).map { String(decoding: $0, as: UTF8.self) }
+            ?? ""
     }
 }
 

@@ -19,27 +19,61 @@ enum CardCharts {
 
     // MARK: steps
 
+    private struct Bar {
+        var name: String
+        var state: String
+        var start: Double
+        var seconds: Double
+
+        init?(_ job: Runs.JobRow) {
+            guard let start = job.started else { return nil }
+            (name, state, self.start, seconds) = (job.name, job.state, start, job.seconds ?? 0)
+        }
+
+        /// Jobs that share their work: from the first's beginning to the last's end.
+        init?(_ jobs: [Runs.JobRow], name: String) {
+            let bars = jobs.compactMap { Bar($0) }
+            guard let start = bars.map(\.start).min(),
+                let end = bars.map({ $0.start + $0.seconds }).max()
+            else { return nil }
+            self.name = name
+            state = bars.first { $0.state != "succeeded" }?.state ?? "succeeded"
+            self.start = start
+            seconds = end - start
+        }
+    }
+
+    /// Shards that have a bar each; of more, which may be a hundred thousand, all have one.
+    private static let mostShards = 8
+
     /// A bar a job, from when it began to when it ended.
     static func timeline(_ jobs: [Runs.JobRow]) -> HTML {
-        let ran = jobs.filter { $0.started != nil }
-        guard let start = ran.compactMap(\.started).min() else { return "" }
-        let end = ran.map { ($0.started ?? start) + ($0.seconds ?? 0) }.max() ?? start
+        let shards = jobs.filter { $0.kind == "predict" && $0.name != "predict" }
+        let isMany = shards.count > mostShards
+        var bars = jobs.filter { !isMany || !($0.kind == "predict" && $0.name != "predict") }
+            .compactMap { Bar($0) }
+        if isMany, let all = Bar(shards, name: "predict, \(shards.count) shards") {
+            bars.append(all)
+            bars.sort { $0.start < $1.start }
+        }
+        guard let start = bars.map(\.start).min() else { return "" }
+        let end = bars.map { $0.start + $0.seconds }.max() ?? start
         let scale = (width - 260) / max(end - start, 1e-3)
-        let rows = ran.enumerated().map { place, job -> HTML in
+        let rows = bars.enumerated().map { place, bar -> HTML in
             let y = Double(place) * 20
-            let x = 160 + ((job.started ?? start) - start) * scale
-            let length = max(2, (job.seconds ?? 0) * scale)
-            let kind: HTML = job.state == "succeeded" ? "ours" : "failed"
+            let x = 160 + (bar.start - start) * scale
+            let length = max(2, bar.seconds * scale)
+            let kind: HTML = bar.state == "succeeded" ? "ours" : "failed"
             return """
-                <text x="0" y="\(at(y + 14))">\(job.name)</text>
+                <text x="0" y="\(at(y + 14))">\(bar.name)</text>
                 <rect class="\(kind)" x="\(at(x))" y="\(at(y + 4))" width="\(at(length))" height="12" rx="2"/>
-                <text class="soft" x="\(at(x + length + 6))" y="\(at(y + 14))">\(Output.seconds(job.seconds ?? 0))</text>
+                <text class="soft" x="\(at(x + length + 6))" y="\(at(y + 14))">\(Output.seconds(bar.seconds))</text>
 
                 """
         }
-        let words = ran.map { "\($0.name) \($0.state) in \(Output.seconds($0.seconds ?? 0))" }
+        let words = bars.map { "\($0.name) \($0.state) in \(Output.seconds($0.seconds))" }
         return svg(
-            Double(ran.count) * 20 + 4,
+            Double(bars.count) * 20 + 4,
             "Steps: " + words.joined(separator: ", "),
             "\(rows)"
         )

@@ -63,10 +63,9 @@ struct CompareRunsCommand: AsyncParsableCommand {
 
     private func side(_ number: Int, _ services: Services) async throws -> Side {
         _ = try await services.runs.run(number)
-        let json = try await services.runs.pipeline(of: number)
         let results = RunResults(try await services.runs.results(of: number))
         guard let check = try? results.get("check", CheckResult.self),
-            var pipeline = try? JSONDecoder().decode(Pipeline.self, from: Data(json.utf8))
+            let pipeline = try? await services.pipeline(of: number)
         else {
             throw SettingsError(
                 "run \(number) has nothing to compare: it measured no model, or another version of larder did"
@@ -75,12 +74,11 @@ struct CompareRunsCommand: AsyncParsableCommand {
         // Of a sweep, what was chosen is what was measured.
         let name = RunPlan.Stage.retrieval.trainName(pipeline)
         let arm = try results.get(name, TrainResult.self).arm?.number
-        pipeline.model = pipeline.model(ofArm: arm) ?? pipeline.model
-        pipeline.sweep = nil
+        let chosen = pipeline.choosing(arm: arm)
         return Side(
             run: number,
-            pipeline: pipeline,
-            settings: try Flattened(JSONEncoder().encode(pipeline)).values,
+            pipeline: chosen,
+            settings: try Flattened(JSONEncoder().encode(chosen.shareable)).values,
             dataset: try results.get("prepare", PrepareResult.self).dataset,
             check: check
         )
@@ -163,48 +161,5 @@ struct CompareRunsCommand: AsyncParsableCommand {
 
     private static func text(_ estimate: Estimate) -> String {
         String(format: "%.4f [%.4f, %.4f]", estimate.value, estimate.low, estimate.high)
-    }
-}
-
-/// The leaves of a JSON text by their paths, such as `model twoTower embedding`.
-private struct Flattened {
-    private(set) var values: [String: String] = [:]
-
-    init(_ json: Data) throws {
-        add(try JSONDecoder().decode(JSONValue.self, from: json), "")
-    }
-
-    private mutating func add(_ value: JSONValue, _ path: String) {
-        switch value {
-        case .object(let members):
-            // `_0` is how Swift writes a value without a name.
-            for (key, value) in members { add(value, key == "_0" ? path : "\(path) \(key)") }
-        case .list(let members):
-            for (place, value) in members.enumerated() { add(value, "\(path) \(place + 1)") }
-        case .leaf(let text): values[String(path.dropFirst())] = text
-        }
-    }
-}
-
-private enum JSONValue: Decodable {
-    case object([String: JSONValue])
-    case list([JSONValue])
-    case leaf(String)
-
-    init(from decoder: any Decoder) throws {
-        let value = try decoder.singleValueContainer()
-        if let members = try? value.decode([String: JSONValue].self) {
-            self = .object(members)
-        } else if let members = try? value.decode([JSONValue].self) {
-            self = .list(members)
-        } else if let flag = try? value.decode(Bool.self) {
-            self = .leaf("\(flag)")
-        } else if let number = try? value.decode(Int.self) {
-            self = .leaf("\(number)")
-        } else if let number = try? value.decode(Double.self) {
-            self = .leaf("\(number)")
-        } else {
-            self = .leaf((try? value.decode(String.self)) ?? "")
-        }
     }
 }

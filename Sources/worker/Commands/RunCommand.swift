@@ -113,6 +113,16 @@ private struct FollowService: Service {
     let json: Bool
     let view: RunView
 
+    /// Whether those who want to know of it were told, or could not be; not longer than half a minute.
+    private func isTold(_ run: Runs.Run) async throws -> Bool {
+        let told = try await services.runs.announcements(of: run.id)
+        let since = Date.now.timeIntervalSince1970 - (run.started + run.seconds)
+        let isSettled = told.jobs.allSatisfy { job in
+            job.error != nil || ["succeeded", "failed", "cancelled"].contains(job.state)
+        }
+        return !told.isDue && isSettled || since > 30
+    }
+
     func run() async throws {
         try await cancelWhenGracefulShutdown {
             var view = view
@@ -124,7 +134,7 @@ private struct FollowService: Service {
                     withResults: false
                 )
                 if !json { view.show(jobs) }
-                if state.state != "running" {
+                if state.state != "running", try await isTold(state) {
                     let summary = try await RunSummary(run, services)
                     if json { try Output.json(summary) } else { summary.show() }
                     return

@@ -16,6 +16,10 @@ struct Pipeline: Codable, Equatable, Sendable {
     var check: Check
     var predict: Predict
     var publish: Publish
+    /// Who is shown the run while it goes on.
+    var track: Track?
+    /// Who is told of its end.
+    var notify: [Hook]?
     /// When `larder schedules set` has it run: a cron expression and perhaps a time zone.
     var schedule: String?
 
@@ -54,6 +58,14 @@ struct Pipeline: Codable, Equatable, Sendable {
         return sweep.arms[arm - 1].model
     }
 
+    /// As if the file had named what an arm of its sweep has, and no sweep.
+    func choosing(arm: Int?) -> Pipeline {
+        var pipeline = self
+        pipeline.model = model(ofArm: arm) ?? model
+        pipeline.sweep = nil
+        return pipeline
+    }
+
     struct Rank: Codable, Equatable, Sendable {
         var model: Model
         /// The best of the model that are ordered, at least as many as a list is long.
@@ -80,6 +92,20 @@ struct Pipeline: Codable, Equatable, Sendable {
         var rules: ListRules
         /// Lists made by one job.
         var shard: Int
+    }
+
+    struct Track: Codable, Equatable, Sendable {
+        /// The address of an MLflow server.
+        var mlflow: String
+        var experiment: String
+    }
+
+    /// A web-hook.
+    struct Hook: Codable, Equatable, Sendable {
+        var url: String
+        var events: [RunEvent]
+        /// The environment variable of the workers that has what messages are signed with.
+        var secret: String?
     }
 
     struct Publish: Codable, Equatable, Sendable {

@@ -46,8 +46,10 @@ struct PipelineParser {
         let dataset = dataset(section.required("dataset"))
         let predict = predict(section.required("predict"))
         let (model, sweep) = model(section.required("model"), dataset, predict)
+        let feed = feed(section)
+        let announcements = AnnouncementParser(section, problems)
         let pipeline = Pipeline(
-            feed: feed(section),
+            feed: feed,
             dataset: dataset,
             model: model,
             sweep: sweep,
@@ -55,6 +57,8 @@ struct PipelineParser {
             check: CheckParser(section, folder: folder, problems).check(dataset, predict),
             predict: predict,
             publish: publish(section.section("publish")),
+            track: announcements.track(experiment: feed),
+            notify: announcements.notify(),
             schedule: schedule(section)
         )
         if pipeline.rank != nil, pipeline.predict.audience != .users {

@@ -18,6 +18,13 @@ struct GateStep {
     }
 }
 
+/// How a refusal is known among the failures of jobs.
+enum GateRefusal {
+    static let words = "gates refuse it; what is live stays live"
+
+    static func isOne(_ error: String?) -> Bool { error?.contains(words) ?? false }
+}
+
 extension StepInput {
     /// Throws where a gate does not hold and nobody forces the run.
     func pass(_ outcomes: [GateOutcome]) async throws -> GateResult {
@@ -27,7 +34,7 @@ extension StepInput {
             let lines = refused.map { "\($0.gate): \($0.finding)" }
             throw FatalJobError(
                 """
-                \(refused.count) of \(outcomes.count) gates refuse it; what is live stays live
+                \(refused.count) of \(outcomes.count) \(GateRefusal.words)
                 \(lines.joined(separator: "\n"))
                 hint: `larder runs force \(run) --reason "..."` goes on in spite of it
                 """

@@ -43,8 +43,7 @@ struct LiveModel {
         _ dataset: Dataset
     ) async throws {
         let services = input.services
-        let json = try await services.runs.pipeline(of: release.run)
-        let pipeline = try JSONDecoder().decode(Pipeline.self, from: Data(json.utf8))
+        let pipeline = try await services.pipeline(of: release.run)
         let results = RunResults(try await services.runs.results(of: release.run))
         func trained(_ stage: RunPlan.Stage) throws -> String {
             try results.get(stage.trainName(pipeline), TrainResult.self).model

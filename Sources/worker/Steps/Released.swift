@@ -58,12 +58,7 @@ extension Services {
                     ?? "feed \"\(feed)\" has no live release\nhint: `larder releases` lists all feeds"
             )
         }
-        let json = try await runs.pipeline(of: release.run)
-        guard let pipeline = try? JSONDecoder().decode(Pipeline.self, from: Data(json.utf8)) else {
-            throw SettingsError(
-                "release \(release.number) of \"\(feed)\" was made by another version of larder"
-            )
-        }
+        let pipeline = try await pipeline(of: release.run)
         let results = RunResults(try await runs.results(of: release.run))
         let trained = try model(release.model)
         let rank = try pipeline.rank.map { rank in

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Artifacts
 import CacheWriter
+import Foundation
 import Jobs
 import Postgres
 
@@ -26,6 +27,18 @@ struct Services: Sendable {
         self.redis = RedisClient(redis)
         redisAddress = redis
         self.artifacts = artifacts
+    }
+
+    /// How a run was set.
+    func pipeline(of run: Int) async throws -> Pipeline {
+        let json = try await runs.pipeline(of: run)
+        do {
+            return try JSONDecoder().decode(Pipeline.self, from: Data(json.utf8))
+        } catch {
+            throw PipelineError(
+                description: "run \(run) was started by another version of larder: \(error)"
+            )
+        }
     }
 
     func cache(_ feed: String) -> FeedCache { FeedCache(feed, on: redis) }

@@ -19,7 +19,12 @@ struct Steps: JobHandler {
 
     func run(_ job: Job, _ context: JobContext) async throws -> JobResult {
         do {
-            if job.kind == "run" { return try await StartRunStep(services, job).run() }
+            switch job.kind {
+            case "run": return try await StartRunStep(services, job).run()
+            case "track": return try await TrackStep(services, job, context).run()
+            case "notify": return try await NotifyStep(services, job, context).run()
+            default: break
+            }
             guard let run = job.runID else {
                 throw FatalJobError(
                     "a \(job.kind) job belongs to a run; start one with `larder run PIPELINE`"
@@ -85,14 +90,7 @@ struct StepInput: Sendable {
         self.job = job
         self.run = run
         self.context = context
-        let json = try await services.runs.pipeline(of: run)
-        do {
-            pipeline = try JSONDecoder().decode(Pipeline.self, from: Data(json.utf8))
-        } catch {
-            throw FatalJobError(
-                "the pipeline of run \(run) was written by another version of larder: \(error)"
-            )
-        }
+        pipeline = try await services.pipeline(of: run)
         results = RunResults(try await services.runs.results(of: run))
     }
 
