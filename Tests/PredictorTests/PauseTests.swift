@@ -59,6 +59,35 @@ struct PauseTests {
         #expect((first ?? 0) > 0.5)
     }
 
+    @Test func `als in four parts ends in the same bits`() throws {
+        var settings = ALSSettings()
+        settings.factors = 8
+        settings.iterations = 5
+        let whole = try ALS.train(dataset, on: .all, settings)
+        var state: ALS.State?
+        var parts: [RetrievalModel] = []
+        // The second is done by the first's iteration, and adds none.
+        for (share, iterations) in [(0.15, 1), (0.2, 1), (0.5, 3), (1, 5)] {
+            var stops: [Int] = []
+            parts.append(
+                try ALS.train(dataset, on: .all, settings, until: share, from: state) { progress in
+                    guard progress.isLast else { return }
+                    stops.append(progress.iteration)
+                    try progress.state?.write(to: folder.path)
+                }
+            )
+            #expect(stops == (share == 0.2 ? [] : [iterations]))
+            state = try ALS.State(from: folder.path)
+            #expect(state?.iterations == iterations)
+        }
+        #expect(parts[3].vectors == whole.vectors)
+        #expect(parts[0].vectors == parts[1].vectors && parts[2].vectors != whole.vectors)
+        settings.factors = 4
+        #expect(throws: PredictorError.self) {
+            try ALS.train(dataset, on: .all, settings, from: state)
+        }
+    }
+
     @Test func `a network in two parts ends in the same bits`() throws {
         var settings = TwoTowerSettings()
         settings.embedding = 8

@@ -140,8 +140,10 @@ struct SweepParserTests {
         let values = (1...40).map(String.init).joined(separator: ", ")
         let grid = "{ kind: als, sweep: { seed: [\(values)], factors: [\(values)] } }"
         #expect(PipelineText.problems(text(grid)).first?.contains("more than 1000 arms") == true)
-        let als = "{ kind: als, sweep: { halving: 3, factors: [8, 16] } }"
-        #expect(PipelineText.problems(text(als)).first?.contains("als is trained whole") == true)
+        let knn = "{ kind: item-knn, sweep: { halving: 3, neighbours: [8, 16] } }"
+        #expect(
+            PipelineText.problems(text(knn)).contains { $0.contains("item-knn is trained whole") }
+        )
         let few = "{ kind: als, sweep: { factors: [8, 16] } }"
         #expect(
             PipelineText.problems(text(few, split: "leave-last-one")).first?.contains(

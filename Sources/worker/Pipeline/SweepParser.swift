@@ -248,8 +248,8 @@ struct SweepParser {
             problems.add(
                 node,
                 "model: sweep: halving trains a part and goes on; \(whole.model.kind)"
-                    + " is trained whole (prod2vec, two-tower and session-transformer without windows"
-                    + " can pause)"
+                    + " is trained whole (prod2vec, als, two-tower and session-transformer without"
+                    + " windows can pause)"
             )
         }
     }
@@ -259,9 +259,9 @@ extension Pipeline.Model {
     /// Whether a training may stop on its way, to go on another time.
     var canPause: Bool {
         switch self {
-        case .prod2vec, .twoTower: true
+        case .prod2vec, .als, .twoTower: true
         case .sessionTransformer(let settings): settings.windows == nil
-        case .popularity, .als, .itemKNN, .ratingMLP: false
+        case .popularity, .itemKNN, .ratingMLP: false
         }
     }
 }

@@ -70,14 +70,7 @@ struct ModelTraining {
         case .prod2vec(let settings):
             return try train(dataset, parts, settings)
         case .als(let settings):
-            return Trained(
-                try ALS.train(dataset, on: parts, settings) { progress in
-                    try input.progress(
-                        progress.fraction,
-                        "iteration \(progress.iteration) of \(settings.iterations)"
-                    )
-                }
-            )
+            return try train(dataset, parts, settings)
         case .itemKNN(let settings):
             return Trained(
                 try ItemKNN.train(dataset, on: parts, settings) { fraction in
@@ -143,14 +136,43 @@ struct ModelTraining {
         let length = course.epochs?.rounded(.up) ?? Double(settings.epochs)
         var meter = TrainingMeter(input, epochs: Int(length), validation: validation)
         var trained = try train(state) { progress in
-            if course.until < 1, progress.isLast {
-                try checkpoints.pause { try progress.writeState(to: $0) }
-            } else {
-                try checkpoints.saveIfDue { try progress.writeState(to: $0) }
+            try checkpoints.keep(pausing: course.until < 1 && progress.isLast) {
+                try progress.writeState(to: $0)
             }
             try meter.report(progress)
         }
         // A training that had ended before goes on from there once more, which is nowhere.
+        trained.state = checkpoints.paused ?? (course.until < 1 ? course.state : nil)
+        checkpoints.remove()
+        return trained
+    }
+
+    private func train(
+        _ dataset: Dataset,
+        _ parts: Set<Part>,
+        _ settings: ALSSettings
+    ) throws -> Trained {
+        var checkpoints = TrainingCheckpoints(input, about)
+        let state = try checkpoints.last(or: course.state).map { try ALS.State(from: $0) }
+        let model = try ALS.train(
+            dataset,
+            on: parts,
+            settings,
+            until: course.until,
+            from: state
+        ) { progress in
+            if let state = progress.state {
+                try checkpoints.keep(pausing: course.until < 1 && progress.isLast) {
+                    try state.write(to: $0)
+                }
+            }
+            try input.progress(
+                progress.fraction,
+                "iteration \(progress.iteration) of \(settings.iterations)"
+            )
+        }
+        var trained = Trained(model)
+        // Of few iterations, two rounds may come to the same.
         trained.state = checkpoints.paused ?? (course.until < 1 ? course.state : nil)
         checkpoints.remove()
         return trained
@@ -179,10 +201,8 @@ struct ModelTraining {
             let before = tokensBefore ?? (state == nil ? 0 : progress.tokens)
             tokensBefore = before
             let speed = Double(progress.tokens - before) / max(1e-9, (now - start) / .seconds(1))
-            if course.until < 1, progress.isLast {
-                try checkpoints.pause { try progress.state().write(to: $0) }
-            } else {
-                try checkpoints.saveIfDue { try progress.state().write(to: $0) }
+            try checkpoints.keep(pausing: course.until < 1 && progress.isLast) {
+                try progress.state().write(to: $0)
             }
             try input.progress(
                 progress.fraction,

@@ -49,13 +49,19 @@ struct TrainingCheckpoints {
         return artifact.folder
     }
 
-    /// Keeps the state of a training that stops here, to go on in another job.
-    mutating func pause(_ write: (String) throws -> Void) throws {
-        paused = try input.services.artifacts.add(kind: "checkpoint", about: about, write).id
+    /// Keeps the state of a training that stops here, to go on in another job; of any other when it is
+    /// due.
+    ///
+    /// `write` gets a folder for the state's files.
+    mutating func keep(pausing: Bool, _ write: (String) throws -> Void) throws {
+        if pausing {
+            paused = try input.services.artifacts.add(kind: "checkpoint", about: about, write).id
+        } else {
+            try saveIfDue(write)
+        }
     }
 
-    /// `write` gets a folder for the state's files.
-    mutating func saveIfDue(_ write: (String) throws -> Void) throws {
+    private mutating func saveIfDue(_ write: (String) throws -> Void) throws {
         let age = ContinuousClock.now - lastSave
         // Given back soon: what was learned in the last second is cheap to learn again.
         let isLeaving = input.context.stop == .draining && age > .seconds(1)

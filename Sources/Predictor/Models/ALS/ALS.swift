@@ -10,18 +10,61 @@ private import Executors
 package enum ALS {
     package static let kind = "als"
 
-    /// What training tells after each iteration.
+    /// What training tells after each half of an iteration.
     package struct Progress {
         /// 0 to 1.
         package let fraction: Double
         package let iteration: Int
+        /// Where the training could go on; nil in the middle of an iteration.
+        package let state: State?
+        /// The training ends here.
+        package let isLast: Bool
     }
 
-    /// Trains on the events of the given parts; `progress` may throw to stop.
+    /// A training between two iterations: the users' vectors follow from the items'.
+    package struct State: Sendable {
+        let iterations: Int
+        let items: Matrix
+
+        private static let file = "state.safetensors"
+
+        package func write(to folder: String) throws(PredictorError) {
+            try SafeTensors.write(
+                [
+                    "iterations": .int64([Int64(iterations)], shape: [1]),
+                    "items": .float32(items.values, shape: [items.rows, items.columns]),
+                ],
+                to: folder + "/" + Self.file
+            )
+        }
+
+        package init(from folder: String) throws(PredictorError) {
+            let path = folder + "/" + Self.file
+            let file = try TensorFile(path)
+            let shape = try file.shape("items")
+            guard shape.count == 2 else { throw .file(path, "is not a state of als") }
+            iterations = Int(try file.int64("iterations")[0])
+            items = Matrix(
+                rows: shape[0],
+                columns: shape[1],
+                values: try file.float32("items")
+            )
+        }
+
+        init(iterations: Int, items: Matrix) {
+            self.iterations = iterations
+            self.items = items
+        }
+    }
+
+    /// Trains on the events of the given parts, from the start or from an earlier state, to the end or
+    /// to a share of the iterations; `progress` may throw to stop.
     package static func train(
         _ dataset: Dataset,
         on parts: Set<Part>,
         _ settings: ALSSettings,
+        until share: Double = 1,
+        from state: State? = nil,
         progress: (Progress) throws -> Void = { _ in }
     ) throws -> RetrievalModel {
         let weights = dataset.itemWeights(in: parts)
@@ -31,25 +74,26 @@ package enum ALS {
         }
         let byUser = Ratings(dataset, on: parts, items)
         let byItem = byUser.transposed(rows: items.count)
-        var itemVectors = start(items.count, settings)
-        var userVectors = Matrix(
-            rows: byUser.rows,
-            columns: settings.factors,
-            values: [Float](repeating: 0, count: byUser.rows * settings.factors)
-        )
-        for iteration in 0..<settings.iterations {
-            func tell(_ half: Double) throws {
+        var itemVectors = state?.items ?? start(items.count, settings)
+        guard itemVectors.rows == items.count, itemVectors.columns == settings.factors else {
+            throw PredictorError.input("the state is of another training")
+        }
+        let end = max(1, Int((share * Double(settings.iterations)).rounded(.up)))
+        for iteration in (state?.iterations ?? 0)..<max(end, state?.iterations ?? 0) {
+            func tell(_ half: Double, _ state: State? = nil) throws {
                 try progress(
                     Progress(
                         fraction: (Double(iteration) + half) / Double(settings.iterations),
-                        iteration: iteration + 1
+                        iteration: iteration + 1,
+                        state: state,
+                        isLast: state?.iterations == end
                     )
                 )
             }
-            userVectors = try solve(byUser, against: itemVectors, settings)
+            let userVectors = try solve(byUser, against: itemVectors, settings)
             try tell(0.5)
             itemVectors = try solve(byItem, against: userVectors, settings)
-            try tell(1)
+            try tell(1, State(iterations: iteration + 1, items: itemVectors))
         }
         return RetrievalModel(
             kind: kind,
