@@ -30,7 +30,7 @@ struct RunView {
                 continue
             }
             clearBar()
-            let name = job.name.padding(toLength: 14, withPad: " ", startingAt: 0)
+            let name = Self.padded(job.name)
             let attempts = job.attempt > 1 ? ", attempt \(job.attempt)" : ""
             let state = job.state == "scheduled" ? "will be tried again" : job.state
             print("  \(name) \(state) in \(Output.seconds(job.seconds ?? 0))\(attempts)")
@@ -52,10 +52,15 @@ struct RunView {
         let fraction = min(1, max(0, job.fraction ?? 0))
         let filled = Int(fraction * 24)
         lastBar =
-            "  \(job.name.padding(toLength: 14, withPad: " ", startingAt: 0)) "
+            "  \(Self.padded(job.name)) "
             + String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
             + String(format: " %3d %% ", Int(fraction * 100)) + (job.message ?? "")
         print(lastBar, terminator: "\r")
+    }
+
+    /// Beside each other as far as names are short, and never cut.
+    private static func padded(_ name: String) -> String {
+        name + String(repeating: " ", count: max(0, 14 - name.count))
     }
 
     private mutating func clearBar() {
