@@ -18,8 +18,41 @@ struct ListFormatTests {
         )
         let entries = try #require(format.decode(bytes))
         #expect(entries.map(\.id) == Self.ids)
-        if format == .jsonScored {
-            #expect(entries.map { Float($0.score ?? -1) } == scores)
+        switch format {
+        case .json, .packed: #expect(entries.allSatisfy { $0.score == nil })
+        case .jsonScored: #expect(entries.map { Float($0.score ?? -1) } == scores)
+        case .packedScored: #expect(entries.map(\.score) == scores.map { Double(Float16($0)) })
+        }
+    }
+
+    @Test(arguments: [
+        (["50", "172", "4294967295"], 4 + 3 * 4), (["50", "172", "4294967296"], 4 + 3 * 8),
+        (["50", "172", "007"], 4 + 3 * 2 + 8), (["50", "172", "+7"], 4 + 3 * 2 + 7),
+        (["50", "172", "18446744073709551616"], 4 + 3 * 2 + 25),
+    ])
+    func `packed ids are as short as all of them allow`(_ ids: [String], _ size: Int) throws {
+        let list = ListEncoder(.packed, ids: ids).encode([0, 1, 2], scores: [3, 2, 1])
+        #expect(list.count == size)
+        #expect(try #require(ListFormat.packed.decode(list)).map(\.id) == ids)
+        let scored = ListEncoder(.packedScored, ids: ids).encode(
+            [2, 0],
+            scores: [100_000, -.infinity, 9]
+        )
+        let entries = try #require(ListFormat.packedScored.decode(scored))
+        #expect(entries.map(\.id) == [ids[2], ids[0]] && entries.map(\.score) == [65504, 0])
+    }
+
+    @Test func `a packed list that is cut, or has more, is refused`() {
+        for format in [ListFormat.packed, .packedScored] {
+            for ids in [["1", "2"], ["a", "ü"]] {
+                let list = ListEncoder(format, ids: ids).encode([0, 1], scores: [1, 0.5])
+                for count in 0..<list.count {
+                    #expect(format.decode(Array(list.prefix(count))) == nil, "\(count)")
+                }
+                #expect(format.decode(list + [0]) == nil)
+                #expect(format.decode([2] + list.dropFirst()) == nil)
+                #expect(ListFormat.json.decode(list) == nil)
+            }
         }
     }
 
@@ -33,6 +66,10 @@ struct ListFormatTests {
         }
         #expect(text(.json) == #"["50","172"]"#)
         #expect(text(.jsonScored) == #"[["50",0.5],["172",0.25]]"#)
+        #expect(
+            ListEncoder(.packedScored, ids: ids).encode([0, 1], scores: [0.5, 0.25])
+                == [1, 4, 2, 0, 50, 0, 0, 0, 172, 0, 0, 0, 0, 0x38, 0, 0x34]
+        )
         #expect(ListEncoder(.json, ids: ids).encode([], scores: []) == Array("[]".utf8))
     }
 

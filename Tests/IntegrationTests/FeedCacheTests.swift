@@ -26,7 +26,7 @@ import Testing
     }
 
     /// A release whose every list names the release itself.
-    private func write(_ release: Int, ids: [String], expire: Duration = .seconds(60)) async throws
+    private func write(_ release: Int, ids: [String], expire: Duration = .seconds(600)) async throws
     {
         _ = try await cache.write(
             ids.map { list($0, ["r\(release)", $0]) },
@@ -247,7 +247,7 @@ import Testing
         ])
         let cache = FeedCache("f", on: RedisClient(server.address))
         let error = await #expect(throws: CacheError.self) {
-            _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(60))
+            _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(600))
         }
         #expect(error?.description.contains("Redis is out of memory") == true)
         #expect(error?.description.contains("maxmemory") == true)
@@ -264,7 +264,7 @@ import Testing
         try await client.command("SET", "rec:f:live", "1")
         try await server.kill()
         await #expect(throws: CacheError.self) {
-            _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(60))
+            _ = try await cache.write(lists(20_000), release: 1, expire: .seconds(600))
         }
         try await server.start()
         // Empty after the restart: the pointer is gone, and that is what is read.

@@ -99,18 +99,20 @@ extension Effort {
     static let limit = TimeLimitTrait.Duration.minutes(isLong ? 20 : 10)
 }
 
-/// Looks every few milliseconds, and gives up after a minute.
+/// Looks again and again, less and less often: looking takes from a busy machine what is waited for.
 func waitUntil(
     _ what: String,
-    within limit: Duration = .seconds(60),
+    within limit: Duration = .seconds(180),
     _ isTrue: () async throws -> Bool
 ) async throws {
     struct NeverHappened: Error, CustomStringConvertible { let description: String }
     let end = ContinuousClock.now + limit
+    var pause = Duration.milliseconds(5)
     while try await !isTrue() {
         if ContinuousClock.now > end {
             throw NeverHappened(description: "not in \(limit): " + what)
         }
-        try await Task.sleep(for: .milliseconds(5))
+        try await Task.sleep(for: pause)
+        pause = min(pause * 1.3, .milliseconds(100))
     }
 }

@@ -17,7 +17,9 @@ struct OwnPostgres {
         _ options: String = "",
         _ body: (OwnPostgres) async throws -> Void
     ) async throws {
-        let folder = "/tmp/larder-own-" + UUID().uuidString.lowercased().prefix(8)
+        let folder =
+            FileManager.default.temporaryDirectory.path + "/larder-own-"
+            + UUID().uuidString.lowercased().prefix(8)
         let own = OwnPostgres(folder: folder, options: options)
         do {
             try await own.shell(
