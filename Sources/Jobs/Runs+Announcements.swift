@@ -16,7 +16,7 @@ extension Runs {
             try await client.query(
                 """
                 SELECT announced_at IS NULL AND (pipeline ? 'track' OR pipeline ? 'notify') AS due,
-                       coalesce(array_to_json(announcements)::text, '[]') AS jobs
+                       array_to_string(announcements, ',') AS jobs
                 FROM larder.runs WHERE id = $1::bigint
                 """,
                 [Parameter(run)]
@@ -25,7 +25,7 @@ extension Runs {
             }
         }
         guard let row = found.first else { throw .notFound("there is no run \(run)") }
-        let ids = row.jobs.split { !$0.isNumber }.compactMap { Int($0) }
+        let ids = row.jobs.split(separator: ",").compactMap { Int($0) }
         let rows = ids.isEmpty ? [] : try await jobs(ids: ids, limit: ids.count)
         return Announcements(isDue: row.due, jobs: rows.sorted { $0.id < $1.id })
     }

@@ -6,53 +6,28 @@ import Testing
 
 /// The `larder` binary as a user types it.
 @Suite(.serialized, .timeLimit(Effort.limit)) struct CommandTests {
-    private let folder: TemporaryFolder
+    private let files: CommandFeed
 
-    init() throws { folder = try TemporaryFolder() }
-
-    private func pipeline(
-        feed: String,
-        events: String? = nil,
-        predict: String = "{ for: users, k: 5, shard: 7 }",
-        model: String = "{ kind: prod2vec, vector-size: 8, min-count: 1, epochs: 300, sample: 0 }",
-        more: String = ""
-    ) throws -> String {
-        let path = try folder.write(events ?? Checkerboard.csv(), to: "events.csv")
-        return try folder.write(
-            """
-            feed: \(feed)
-            dataset:
-              source: { csv: \(path) }
-              columns: { user: user, item: item, time: time }
-            \(more)
-            model: \(model)
-            predict: \(predict)
-            publish: { expire: 1h, format: json }
-            """,
-            to: "pipeline.yaml"
-        )
-    }
-
-    private func with(_ body: (Larder) async throws -> Void) async throws {
-        try await TestServers.withDatabase { database in
-            try await body(Larder(database, home: folder.path + "/home"))
-        }
-    }
+    init() throws { files = try CommandFeed() }
 
     // MARK: the main job
 
     @Test func `least squares make a feed, and are exported`() async throws {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")
             defer { worker.kill() }
             let settings = "{ kind: als, factors: 4, alpha: 10 }"
-            let run = try await larder.run("run", pipeline(feed: feed, model: settings), "--follow")
+            let run = try await larder.run(
+                "run",
+                files.pipeline(feed: feed, model: settings),
+                "--follow"
+            )
             #expect(run.status == 0, "\(run)")
             #expect(run.output.contains("better than popularity"))
             let found = try await larder.run("lookup", feed, "u4", "-k", "1")
             #expect(found.output.contains(/i\d*[02468]\b/), "\(found)")
-            let file = folder.path + "/vectors.txt"
+            let file = files.folder.path + "/vectors.txt"
             #expect(try await larder.run("export", feed, file).status == 0)
             #expect(try String(contentsOfFile: file, encoding: .utf8).hasPrefix("20 4\n"))
         }
@@ -60,7 +35,7 @@ import Testing
 
     @Test func `a session transformer learns day by day and makes lists for sessions`() async throws
     {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker", "--slots", "2")
             defer { worker.kill() }
@@ -78,7 +53,7 @@ import Testing
                 return events
             }
             func file(days: Int) throws -> String {
-                try pipeline(
+                try files.pipeline(
                     feed: feed,
                     events: events(days: days),
                     predict: "{ for: sessions, recent: 1d }",
@@ -126,7 +101,7 @@ import Testing
     }
 
     @Test func `two towers find, a network orders, and both are refitted`() async throws {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker", "--slots", "2")
             defer { worker.kill() }
@@ -144,7 +119,7 @@ import Testing
                     events += "u\(user),i\(item),\(place)\n"
                 }
             }
-            let file = try pipeline(feed: feed, events: events, model: model)
+            let file = try files.pipeline(feed: feed, events: events, model: model)
             let run = try await larder.run("run", file, "--follow")
             #expect(run.status == 0, "\(run)")
             #expect(run.output.contains("better than popularity"))
@@ -165,11 +140,11 @@ import Testing
     }
 
     @Test func `events become lists that a plain GET reads`() async throws {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")
             defer { worker.kill() }
-            let run = try await larder.run("run", pipeline(feed: feed), "--follow")
+            let run = try await larder.run("run", files.pipeline(feed: feed), "--follow")
             #expect(run.status == 0, "\(run)")
             #expect(run.output.contains("release 1 of \"\(feed)\" is live: 40 lists"))
             #expect(run.output.contains("better than popularity"))
@@ -189,8 +164,8 @@ import Testing
                 unknown.output.contains("has no list for nobody; the default list of release 1")
             )
 
-            #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
-            #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
+            #expect(try await larder.run("run", files.pipeline(feed: feed), "--follow").status == 0)
+            #expect(try await larder.run("run", files.pipeline(feed: feed), "--follow").status == 0)
             let releases = try await larder.run("releases", feed).output
             #expect(releases.contains("live") && releases.contains("retired"))
             #expect(releases.contains("collected"))
@@ -201,15 +176,15 @@ import Testing
             #expect(gone.errors.contains("release 1 of \"\(feed)\" is not in Redis any more"))
 
             // The next run keeps what was live last, not what has the higher number.
-            #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
+            #expect(try await larder.run("run", files.pipeline(feed: feed), "--follow").status == 0)
             #expect(
                 try await larder.run("rollback", feed).output
                     == "release 2 of \"\(feed)\" is live; it was 4\n"
             )
 
-            let exported = try await larder.run("export", feed, folder.path + "/v.txt")
+            let exported = try await larder.run("export", feed, files.folder.path + "/v.txt")
             #expect(exported.output.hasPrefix("20 vectors written"))
-            let lines = try String(contentsOfFile: folder.path + "/v.txt", encoding: .utf8)
+            let lines = try String(contentsOfFile: files.folder.path + "/v.txt", encoding: .utf8)
                 .split(separator: "\n")
             #expect(lines.first == "20 8" && lines.count == 21)
             #expect(lines.dropFirst().allSatisfy { $0.split(separator: " ").count == 9 })
@@ -217,9 +192,9 @@ import Testing
     }
 
     @Test func `a failed run is looked at, mended and retried`() async throws {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
-            let file = try pipeline(feed: feed, events: "user,item,wrong\nu1,i1,1\n")
+            let file = try files.pipeline(feed: feed, events: "user,item,wrong\nu1,i1,1\n")
             #expect(try await larder.run("run", file).status == 0)
             #expect(try await larder.run("worker", "--drain").status == 0)
             let failed = try await larder.run("jobs", "--state", "failed", "--json").output
@@ -236,7 +211,7 @@ import Testing
                     .count == 1
             )
 
-            _ = try folder.write(Checkerboard.csv(), to: "events.csv")
+            _ = try files.folder.write(Checkerboard.csv(), to: "events.csv")
             let again = try await larder.run("runs", "retry", "1")
             #expect(again.output == "8 jobs of run 1 run again\n")
             #expect(try await larder.run("worker", "--drain").status == 0)
@@ -255,7 +230,7 @@ import Testing
     }
 
     @Test func `queues are paused and limited, schedules set and listed`() async throws {
-        try await with { larder in
+        try await files.with { larder in
             #expect(
                 try await larder.run("queues", "limit", "default", "3").output
                     == "at most 3 jobs of queue default run at a time\n"
@@ -266,7 +241,7 @@ import Testing
             #expect(try await larder.run("queues", "pause", "nowhere").status == 64)
 
             let feed = TestServers.uniqueFeed()
-            let file = try pipeline(feed: feed, more: "schedule: \"0 3 * * 7  Europe/Rome\"")
+            let file = try files.pipeline(feed: feed, more: "schedule: \"0 3 * * 7  Europe/Rome\"")
             let set = try await larder.run("schedules", "set", file)
             #expect(set.output.hasPrefix("schedule \(feed) is set; next: Sun "))
             let listed = try await larder.run("schedules").output
@@ -283,7 +258,7 @@ import Testing
             #expect(try await larder.run("schedules", "remove", feed).status == 0)
             #expect(try await larder.run("schedules").output.contains("there are none"))
 
-            let bad = try pipeline(feed: feed, more: "schedule: \"0 30 * * *\"")
+            let bad = try files.pipeline(feed: feed, more: "schedule: \"0 30 * * *\"")
             let refused = try await larder.run("run", bad)
             #expect(refused.status == 64)
             #expect(refused.errors.contains("\"30\" in the hour field"))
@@ -291,9 +266,9 @@ import Testing
     }
 
     @Test func `a run enqueued from SQL is made by a draining worker`() async throws {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
-            let file = try pipeline(feed: feed, predict: "{ for: items, k: 3 }")
+            let file = try files.pipeline(feed: feed, predict: "{ for: items, k: 3 }")
             let client = Client(ConnectionSettings(larder.database))
             try await client.execute(
                 "SELECT larder.enqueue('run', jsonb_build_object('pipeline', $1::text))",
@@ -313,10 +288,10 @@ import Testing
 
     @Test(arguments: ["train", "predict"])
     func `a worker killed in the middle costs time and nothing else`(_ kind: String) async throws {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
             // Long enough to be caught at it.
-            let file = try pipeline(
+            let file = try files.pipeline(
                 feed: feed,
                 events: Checkerboard.csv(users: 2000, items: 60),
                 predict: "{ for: users, k: 5, shard: 40 }",
@@ -326,7 +301,7 @@ import Testing
             let victim = try await larder.start("worker", "--slots", "1")
             #expect(try await larder.run("run", file).status == 0)
             try await waitUntil("a \(kind) job runs") {
-                try await jobs(client, "kind = '\(kind)' AND state = 'running'") > 0
+                try await files.jobs(client, "kind = '\(kind)' AND state = 'running'") > 0
             }
             victim.kill()
             // What 45 s without heartbeats would do.
@@ -360,9 +335,9 @@ import Testing
     }
 
     @Test func `a worker told to stop gives its job back and the run goes on`() async throws {
-        try await with { larder in
+        try await files.with { larder in
             let feed = TestServers.uniqueFeed()
-            let file = try pipeline(
+            let file = try files.pipeline(
                 feed: feed,
                 events: Checkerboard.csv(users: 1000),
                 model:
@@ -372,183 +347,15 @@ import Testing
             let worker = try await larder.start("worker", "--slots", "1")
             #expect(try await larder.run("run", file).status == 0)
             try await waitUntil("the training runs") {
-                try await jobs(client, "kind = 'train' AND state = 'running'") > 0
+                try await files.jobs(client, "kind = 'train' AND state = 'running'") > 0
             }
             #expect(try await worker.terminate() == 0)
             #expect(
-                try await jobs(client, "kind = 'train' AND state = 'ready' AND attempt = 0") == 1
+                try await files.jobs(client, "kind = 'train' AND state = 'ready' AND attempt = 0")
+                    == 1
             )
             #expect(try await larder.run("runs", "cancel", "1").status == 0)
             #expect(try await larder.run("runs").output.contains("cancelled"))
-        }
-    }
-
-    private func jobs(_ client: Client, _ condition: String) async throws -> Int {
-        try await client.query("SELECT count(*) AS n FROM larder.jobs WHERE " + condition) {
-            row throws(PostgresError) in try row.decode("n", Int.self)
-        }[0]
-    }
-
-    // MARK: bad input
-
-    @Test(arguments: [
-        ("user,item,time\n", "has no rows"),
-        ("user,thing,time\na,b,1\n", "has no column \"item\""),
-        ("user,item,time\na,x,1\n", "nothing to test on"),
-        ("user,item,time\na,x,1\na,y,2\nb,y,1\nb,x,2\n", "every list came out empty"),
-        ("user,item,time\na,x,1\na,y,2\n", "none of the 2 items occurs at least 50 times"),
-    ])
-    func `bad events fail the run, say why, and publish nothing`(
-        _ events: String,
-        _ words: String
-    ) async throws {
-        try await with { larder in
-            let feed = TestServers.uniqueFeed()
-            let worker = try await larder.start("worker")
-            defer { worker.kill() }
-            let model =
-                words.contains("50 times")
-                ? "{ kind: prod2vec, min-count: 50 }" : "{ kind: popularity }"
-            let run = try await larder.run(
-                "run",
-                pipeline(feed: feed, events: events, model: model),
-                "--follow"
-            )
-            #expect(run.status == 1)
-            #expect(run.output.contains(words), "\(run)")
-            #expect(run.output.contains("run 1 failed"))
-            #expect(
-                try await larder.run("lookup", feed, "a").errors.contains("has no live release")
-            )
-        }
-    }
-
-    @Test func `one user with two events, and a k beyond the catalogue, still make a feed`()
-        async throws
-    {
-        try await with { larder in
-            let feed = TestServers.uniqueFeed()
-            let worker = try await larder.start("worker")
-            defer { worker.kill() }
-            let run = try await larder.run(
-                "run",
-                pipeline(
-                    feed: feed,
-                    events: "user,item,time\na,x,1\na,y,2\n",
-                    predict: "{ for: users, k: 500, exclude: nothing }",
-                    model: "{ kind: popularity }"
-                ),
-                "--follow"
-            )
-            #expect(run.status == 0, "\(run)")
-            #expect(try await larder.run("lookup", feed, "a").output.contains("1. x\n2. y"))
-        }
-    }
-
-    @Test func `a file that is not there fails the run with its name`() async throws {
-        try await with { larder in
-            let worker = try await larder.start("worker")
-            defer { worker.kill() }
-            let file = try pipeline(feed: TestServers.uniqueFeed())
-            try FileManager.default.removeItem(atPath: folder.path + "/events.csv")
-            #expect(try await larder.run("run", file).status == 0)
-            let client = Client(ConnectionSettings(larder.database))
-            try await waitUntil("the file is missed") {
-                try await jobs(client, "last_error LIKE '%events.csv: No such file%'") > 0
-            }
-        }
-    }
-
-    @Test func `a feed being made is not started twice`() async throws {
-        try await with { larder in
-            let file = try pipeline(feed: TestServers.uniqueFeed())
-            #expect(try await larder.run("run", file).status == 0)
-            let second = try await larder.run("run", file)
-            #expect(second.status == 75)
-            #expect(second.errors.contains("is being made already, by run 1"))
-        }
-    }
-
-    @Test func `wrong words on the command line are told with their cure`() async throws {
-        try await with { larder in
-            #expect(try await larder.run("runn").status == 64)
-            let kind = try await larder.run("enqueue", "rnu")
-            #expect(kind.status == 64 && kind.errors.contains("there is no kind \"rnu\""))
-            let json = try await larder.run("enqueue", "run", "--args", "{")
-            #expect(json.status == 64 && json.errors.contains("must be a JSON object"))
-            let file = try await larder.run("run", "/nowhere.yaml")
-            #expect(file.status == 64)
-            #expect(file.errors == "error: /nowhere.yaml: there is no such file\n")
-            #expect(
-                try await larder.run("runs", "show", "999").errors.contains("there is no run 999")
-            )
-            #expect(try await larder.run("lookup", "no-such-feed", "x").status == 64)
-            #expect(try await larder.run("worker", "--slots", "0").status == 64)
-            #expect(
-                try await larder.run("--help").output.contains("larder run pipeline.yaml --follow")
-            )
-            #expect(
-                try await larder.run("--generate-completion-script", "bash").output.contains(
-                    "larder"
-                )
-            )
-        }
-    }
-
-    @Test func `servers that are not there are told, with exit code 69`() async throws {
-        let redis = try TestServers.redisURL
-        let noPostgres = Larder(
-            database: "host=127.0.0.1 port=1 user=x",
-            redis: redis,
-            home: folder.path + "/h"
-        )
-        let first = try await noPostgres.run("runs")
-        #expect(first.status == 69)
-        #expect(first.errors.contains("Postgres cannot be reached"))
-        try await TestServers.withDatabase { database in
-            let noRedis = Larder(
-                database: database.target,
-                redis: "redis://127.0.0.1:1",
-                home: folder.path + "/h"
-            )
-            let second = try await noRedis.run("lookup", "f", "x")
-            #expect(second.status == 69)
-            #expect(second.errors.contains("Redis cannot be reached: 127.0.0.1:1"))
-        }
-        try await TestServers.withEmptyDatabase { database async throws in
-            let empty = Larder(database: database.target, redis: redis, home: folder.path + "/h")
-            #expect(try await empty.run("runs").errors.contains("run `larder migrate`"))
-            #expect(try await empty.run("migrate").status == 0)
-            #expect(try await empty.run("runs").status == 0)
-        }
-    }
-
-    @Test func `a Redis that is full keeps the old release live`() async throws {
-        let server = try await OwnRedis(arguments: ["--maxmemory-policy", "noeviction"])
-        try await TestServers.withDatabase { database in
-            let larder = Larder(
-                database: database.target,
-                redis: server.url,
-                home: folder.path + "/home"
-            )
-            let feed = TestServers.uniqueFeed()
-            let worker = try await larder.start("worker")
-            defer { worker.kill() }
-            #expect(try await larder.run("run", pipeline(feed: feed), "--follow").status == 0)
-            try await server.command("CONFIG", "SET", "maxmemory", "1mb")
-            #expect(try await larder.run("run", pipeline(feed: feed)).status == 0)
-            let client = Client(ConnectionSettings(database.target))
-            try await waitUntil("Redis is full") {
-                try await jobs(client, "last_error LIKE '%out of memory%'") > 0
-            }
-            #expect(try await larder.run("lookup", feed, "u1").output.contains("release 1"))
-            // With room again, the retries bring the release out.
-            try await server.command("CONFIG", "SET", "maxmemory", "0")
-            try await client.execute(
-                "UPDATE larder.jobs SET run_at = clock_timestamp() WHERE state = 'scheduled'"
-            )
-            try await larder.waitForRun(2)
-            #expect(try await larder.run("lookup", feed, "u1").output.contains("release 2"))
         }
     }
 }

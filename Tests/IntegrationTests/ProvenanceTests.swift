@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    @Test func `what goes on from its own past is made again too`() async throws {
+    @Test func `a session transformer is made again too`() async throws {
         try await checkerboard.with { larder, _ in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")

@@ -231,7 +231,7 @@ struct PipelineParserTests {
 
     @Test func `a run reads back the pipeline it was started with`() throws {
         let pipeline = try PipelineText.parse(Self.whole)
-        let json = try RunPlan.encode(pipeline)
+        let json = try JSON.text(pipeline)
         #expect(try JSONDecoder().decode(Pipeline.self, from: Data(json.utf8)) == pipeline)
     }
 

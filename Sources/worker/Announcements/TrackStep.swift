@@ -125,7 +125,7 @@ struct TrackStep {
     }
 
     private func note(_ progress: Progress) throws {
-        context.checkpoint(String(decoding: try JSONEncoder().encode(progress), as: UTF8.self))
+        context.checkpoint(try JSON.text(progress))
     }
 }
 

@@ -70,9 +70,7 @@ struct WebHook {
                 }
             )
         )
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        body = Array(try encoder.encode(message))
+        body = Array(try JSON.text(message).utf8)
     }
 
     /// `time`: seconds since 1970; receivers refuse what was signed long ago.

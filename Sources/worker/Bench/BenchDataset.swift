@@ -10,7 +10,7 @@ enum BenchDataset {
     /// Refuses one that was made of other settings.
     static func open(_ folder: String, _ pipeline: Pipeline) throws -> Dataset {
         let manager = FileManager.default
-        let settings = Data(try Output.jsonText(pipeline.dataset).utf8)
+        let settings = Data(try JSON.text(pipeline.dataset).utf8)
         if !manager.fileExists(atPath: folder) {
             // Half of one would be taken for a whole one.
             let part = folder + ".part"

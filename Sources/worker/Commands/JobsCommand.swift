@@ -39,7 +39,7 @@ struct JobsCommand: AsyncParsableCommand {
                         queue: queue,
                         limit: limit
                     )
-                    return stores.json ? try Output.jsonText(jobs) : JobsCommand.table(jobs)
+                    return stores.json ? try JSON.text(jobs) : JobsCommand.table(jobs)
                 }
             }
         }

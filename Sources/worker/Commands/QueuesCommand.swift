@@ -21,7 +21,7 @@ struct QueuesCommand: AsyncParsableCommand {
             try await stores.withServices { services, _ in
                 try await Output.show(follow: follow) {
                     let queues = try await services.queue.states()
-                    if stores.json { return try Output.jsonText(queues) }
+                    if stores.json { return try JSON.text(queues) }
                     return Output.tableText(
                         [
                             "queue", "ready", "oldest", "running", "limit", "scheduled", "waiting",

@@ -39,7 +39,7 @@ struct RunCommand: AsyncParsableCommand {
             try checkSources(parsed, isPrivate: isPrivate)
             let run = try await Graph.start(
                 feed: parsed.feed,
-                pipeline: RunPlan.encode(parsed),
+                pipeline: JSON.text(parsed),
                 jobs: RunPlan.jobs(parsed),
                 queue: worker.queue,
                 forced: force,

@@ -23,7 +23,7 @@ struct RunsCommand: AsyncParsableCommand {
             try await stores.withServices { services, _ in
                 try await Output.show(follow: follow) {
                     let runs = try await services.runs.list(limit: limit)
-                    if stores.json { return try Output.jsonText(runs) }
+                    if stores.json { return try JSON.text(runs) }
                     return Output.tableText(
                         ["run", "feed", "state", "started", "took", "jobs"],
                         runs.map {

@@ -76,10 +76,6 @@ struct SchedulesCommand: AsyncParsableCommand {
             }
             let (cron, zone) = Cron.split(text)
             let path = URL(filePath: pipeline).absoluteURL.standardized.path
-            let args = String(
-                decoding: try JSONEncoder().encode(["pipeline": path]),
-                as: UTF8.self
-            )
             try await stores.withServices { services, _ in
                 try await services.queue.setSchedule(
                     parsed.feed,
@@ -87,7 +83,7 @@ struct SchedulesCommand: AsyncParsableCommand {
                     zone: zone,
                     misfire: misfire,
                     kind: "run",
-                    args: args,
+                    args: try JSON.text(["pipeline": path]),
                     queue: queue
                 )
                 let next = try SchedulesCommand.next(Cron(cron, zone: zone), from: Date())

@@ -118,7 +118,7 @@ enum RunPlan {
             return NewJob(
                 name: armName(arm, round: round, of: sweep),
                 kind: "train",
-                args: String(decoding: try JSONEncoder().encode(arguments), as: UTF8.self)
+                args: try JSON.text(arguments)
             )
         }
         let policy: JoinPolicy =
@@ -129,11 +129,5 @@ enum RunPlan {
             case .bestOf(let seconds): .bestOf(within: .seconds(seconds))
             }
         return FanOut(jobs, join: selectName(round: round, of: sweep), policy: policy)
-    }
-
-    static func encode(_ pipeline: Pipeline) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(pipeline), as: UTF8.self)
     }
 }

@@ -55,11 +55,10 @@ struct PredictStep {
                 first: first,
                 end: min(first + predict.shard, count)
             )
-            let arguments = try JSONEncoder().encode(Arguments(shard: shard))
             return NewJob(
                 name: "predict \(place + 1)/\(starts.count)",
                 kind: "predict",
-                args: String(decoding: arguments, as: UTF8.self),
+                args: try JSON.text(Arguments(shard: shard)),
                 timeout: .seconds(3600)
             )
         }

@@ -102,10 +102,8 @@ struct PrepareStep {
     /// A hash of the settings and of every file that is read; nil where a query may answer anew.
     private func fingerprint(_ settings: DatasetSettings) throws -> String? {
         var hash = ContentHash()
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
         hash.add("dataset \(DatasetBuilder.format)\n")
-        hash.add(String(decoding: try encoder.encode(settings), as: UTF8.self))
+        hash.add(try JSON.text(settings))
         let sources = [settings.source, settings.users?.table, settings.items?.table]
         for source in sources.compactMap(\.self) {
             guard let pattern = source.pattern else { return nil }

@@ -151,9 +151,7 @@ struct PublishResult: Codable, Sendable {
 
 extension JobResult {
     init(_ result: some Encodable, fanOut: FanOut? = nil) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        self.init(String(decoding: try encoder.encode(result), as: UTF8.self), fanOut: fanOut)
+        self.init(try JSON.text(result), fanOut: fanOut)
     }
 }
 

@@ -27,7 +27,7 @@ struct StartRunStep {
         let pipeline = try PipelineParser.parse(file: arguments.pipeline)
         let run = try await Graph.start(
             feed: pipeline.feed,
-            pipeline: RunPlan.encode(pipeline),
+            pipeline: JSON.text(pipeline),
             jobs: RunPlan.jobs(pipeline),
             queue: job.queue,
             startedBy: job.id,

@@ -132,11 +132,9 @@ struct StepInput: Sendable {
 
     /// What stands for some work: a hash of its kind, of this program, and of all that decides it.
     func key(of kind: String, _ decisive: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
         var hash = ContentHash()
         hash.add("\(kind)\n\(CodeVersion.hash)\n")
-        hash.add(String(decoding: try encoder.encode(decisive), as: UTF8.self))
+        hash.add(try JSON.text(decisive))
         return hash.hex
     }
 
@@ -149,10 +147,9 @@ struct StepInput: Sendable {
     }
 
     func record(_ result: some Encodable, under key: String) async throws {
-        let json = String(decoding: try JSONEncoder().encode(result), as: UTF8.self)
         try await FinishedWork(services.client).record(
             key,
-            FinishedWork.Entry(result: json, run: run)
+            FinishedWork.Entry(result: try JSON.text(result), run: run)
         )
     }
 

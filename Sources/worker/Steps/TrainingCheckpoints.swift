@@ -72,8 +72,7 @@ struct TrainingCheckpoints {
             write
         )
         lastSave = .now
-        let json = try JSONEncoder().encode(Place(checkpoint: artifact.id))
-        input.context.checkpoint(String(decoding: json, as: UTF8.self))
+        input.context.checkpoint(try JSON.text(Place(checkpoint: artifact.id)))
         if kept.last != artifact.id { kept.append(artifact.id) }
         while kept.count > 2 {
             remove(kept.removeFirst())

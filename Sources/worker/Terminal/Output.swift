@@ -5,14 +5,7 @@ import UnixSignals
 
 /// What commands print: JSON for machines, tables for people.
 enum Output {
-    static func json(_ value: some Encodable) throws { print(try jsonText(value)) }
-
-    static func jsonText(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        encoder.dateEncodingStrategy = .iso8601
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
-    }
+    static func json(_ value: some Encodable) throws { print(try JSON.text(value)) }
 
     /// Prints what `body` says: once, or every second until a signal comes.
     ///
