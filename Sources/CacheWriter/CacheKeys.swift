@@ -2,14 +2,21 @@
 
 /// The names of a feed's keys.
 ///
-/// Never braced, so that a cluster spreads them.
+/// Those of lists are never braced, so that a cluster spreads them. The braces of the others hold
+/// the pointer's own name: a cluster keeps them where the pointer is, and one script may touch all.
 struct CacheKeys: Sendable {
     let feed: String
 
+    /// The release that readers use.
     var live: String { "rec:\(feed):live" }
-    var previous: String { "rec:\(feed):previous" }
-    /// The highest fencing token that has moved the pointer.
-    var fence: String { "rec:\(feed):fence" }
+    /// A hash: what moving the pointer depends on.
+    var head: String { "{\(live)}:head" }
+    /// A set of items that readers leave out.
+    var hidden: String { "{\(live)}:hidden" }
+
+    /// The field of `head` that says that a release is whole: `ready`, or `published` once it was
+    /// live.
+    func state(_ release: Int) -> String { "release:\(release)" }
 
     func defaultList(_ release: Int) -> String { "rec:\(feed):\(release):_default" }
     func meta(_ release: Int) -> String { "rec:\(feed):\(release):_meta" }

@@ -27,6 +27,23 @@ package actor RedisClient {
         try withConnection { connection throws(CacheError) in try connection.exchange(commands) }
     }
 
+    /// Sends commands that change nothing; throws at the first that Redis refuses.
+    ///
+    /// A server closes connections that were silent for long, and one that was restarted has closed
+    /// them all: what fails on a connection of before is sent again on a new one.
+    func read(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
+        let wasConnected = connection != nil
+        let replies: [Reply]
+        do {
+            replies = try exchange(commands)
+        } catch {
+            guard wasConnected, case .unreachable = error else { throw error }
+            replies = try exchange(commands)
+        }
+        for case .error(let words) in replies { throw .refused(words) }
+        return replies
+    }
+
     /// Sends one command and throws if Redis refuses it.
     @discardableResult
     package func command(_ arguments: String...) throws(CacheError) -> Reply {

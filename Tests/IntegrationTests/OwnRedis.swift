@@ -48,6 +48,10 @@ final class OwnRedis: Sendable {
         try await RedisClient(address).command(arguments)
     }
 
+    func ask(_ arguments: String...) async throws -> Reply {
+        try await RedisClient(address).command(arguments)
+    }
+
     func kill() async throws {
         try await process.withLock { $0 }?.killed()
     }

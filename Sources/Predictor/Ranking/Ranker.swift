@@ -33,18 +33,21 @@ package struct Ranker: Sendable {
     private let fallback: any Searcher
     private let rules: ListRules
     private let rank: RankStage?
+    private let withdrawn: [Int32]
 
-    /// Refuses a model whose vectors cannot be ranked.
+    /// Refuses a model whose vectors cannot be ranked; `withdrawn`: items that are in no list.
     package init(
         _ model: any Recommender,
         fallback: any Recommender,
         _ rules: ListRules,
-        rank: RankStage? = nil
+        rank: RankStage? = nil,
+        withdrawn: [Int32] = []
     ) throws(PredictorError) {
         self.model = try model.searcher()
         self.fallback = try fallback.searcher()
         self.rules = rules
         self.rank = rank
+        self.withdrawn = withdrawn
     }
 
     /// Lists for people.
@@ -74,7 +77,7 @@ package struct Ranker: Sendable {
 
     /// The popularity list, for those who ask with an id that has no list.
     package func defaultList() throws -> RankedList {
-        try popular([Query(history: [])], hidden: [[]]) { _ in }[0]
+        try popular([Query(history: [])], hidden: [withdrawn]) { _ in }[0]
     }
 
     private func lists(
@@ -82,6 +85,7 @@ package struct Ranker: Sendable {
         hidden: [[Int32]],
         _ progress: (Double) throws -> Void
     ) throws -> [RankedList] {
+        let hidden = withdrawn.isEmpty ? hidden : hidden.map { $0 + withdrawn }
         let found =
             try rank.map { rank in
                 try rank.lists(from: model, queries, hidden: hidden, k: rules.k, progress: progress)

@@ -37,7 +37,7 @@ struct LookupCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stores.withServices { services, _ in
-            guard let found = try await services.cache(feed).lookup(id) else {
+            guard let found = try await services.lookup(feed, id, k: count) else {
                 throw SettingsError(
                     "feed \"\(feed)\" has no live release\nhint: `larder releases` lists all feeds"
                 )
@@ -52,9 +52,9 @@ struct LookupCommand: AsyncParsableCommand {
                 id: id,
                 title: release?.listsFor == Audience.items.rawValue ? title(id) : nil,
                 release: found.release,
-                source: found.isDefault ? "default" : "list",
+                source: found.source.rawValue,
                 key: found.key,
-                entries: found.entries.prefix(count ?? .max).map {
+                entries: found.entries.map {
                     ListEntry(id: $0.id, score: $0.score, title: title($0.id))
                 }
             )

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import CacheWriter
 import Foundation
 import Postgres
 import Predictor
@@ -110,16 +111,22 @@ struct PlanCommand: ParsableCommand {
         }
     }
 
-    /// The text of a list and of its key, and what Redis adds for each key: about 90 bytes.
+    /// A list, its key, and what Redis adds for each key: about 90 bytes.
     private func bytesOfList(_ pipeline: Pipeline, _ dataset: Dataset) -> Int {
         let predict = pipeline.predict
-        let items = dataset.items.ids.bytes.count / max(1, dataset.items.count)
         let owners = dataset.ids(of: predict.audience)
         let key =
             "rec:\(pipeline.feed):1:".utf8.count + owners.ids.bytes.count / max(1, owners.count)
-        // json-scored has a score of about ten characters and brackets.
-        let perItem = items + 3 + (pipeline.publish.format == "json-scored" ? 14 : 0)
-        return 90 + key + min(predict.rules.k, dataset.items.count) * perItem
+        let items = min(1000, dataset.items.count)
+        let encoder = ListEncoder(
+            ListFormat(rawValue: pipeline.publish.format) ?? .json,
+            ids: (0..<items).map { dataset.items[$0] }
+        )
+        let list = encoder.encode(
+            0..<Int32(items),
+            scores: [Float](repeating: 0.123456, count: items)
+        )
+        return 90 + key + min(predict.served.k, dataset.items.count) * list.count / max(1, items)
     }
 
     /// To two digits.

@@ -73,9 +73,7 @@ struct ReproduceCommand: AsyncParsableCommand {
                 candidates: rank.candidates
             )
         }
-        let maker = try ListMaker(
-            released.pipeline,
-            released.dataset,
+        let maker = try released.maker(
             RecommenderFile.read(
                 kind: released.about.settings.kind,
                 from: artifact.folder,

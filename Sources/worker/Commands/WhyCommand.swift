@@ -72,7 +72,7 @@ struct WhyCommand: AsyncParsableCommand {
     func run() async throws {
         try await stores.withServices { services, _ in
             let released = try await services.released(feed)
-            guard let found = try await services.cache(feed).lookup(id) else {
+            guard let found = try await services.lookup(feed, id) else {
                 throw SettingsError("feed \"\(feed)\" has no live release")
             }
             guard found.release == released.release.number else {
@@ -84,7 +84,7 @@ struct WhyCommand: AsyncParsableCommand {
         }
     }
 
-    private func answer(_ released: Released, _ found: FeedCache.Lookup) throws -> Answer {
+    private func answer(_ released: Released, _ found: Lookup) throws -> Answer {
         let dataset = released.dataset
         let maker = try released.maker()
         let owner = maker.ids.index(of: id).map { Int($0) }
@@ -117,13 +117,13 @@ struct WhyCommand: AsyncParsableCommand {
             model: released.release.model,
             kind: released.about.settings.kind,
             dataset: released.about.dataset,
-            source: found.isDefault ? "default" : "list",
-            whyDefault: found.isDefault ? whyDefault(owner, maker, made) : nil,
+            source: found.source.rawValue,
+            whyDefault: found.source != .list ? whyDefault(owner, maker, made) : nil,
             listLength: found.entries.count,
             history: used.count,
             events: events(query, dataset),
             entries: names.map(entry),
-            isAsServed: found.isDefault
+            isAsServed: found.source != .list
                 ? nil
                 : made.map { $0.items.map { dataset.items[Int($0)] } == found.entries.map(\.id) }
         )
@@ -175,8 +175,11 @@ struct WhyCommand: AsyncParsableCommand {
         _ released: Released,
         _ query: Query?,
         _ entry: Answer.Entry,
-        _ found: FeedCache.Lookup
+        _ found: Lookup
     ) -> String {
+        if (try? released.hidden.contains(released.dataset.items[Int(item)])) == true {
+            return "it was hidden when the list was made (see `larder hide \(feed)`)"
+        }
         guard let query else { return "the default list does not have it" }
         let isItself = released.pipeline.predict.audience == .items && query.history == [item]
         if isItself { return "a list does not have the item itself" }

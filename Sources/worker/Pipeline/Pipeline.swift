@@ -90,8 +90,17 @@ struct Pipeline: Codable, Equatable, Sendable {
         /// Sessions that have an event in so many last seconds of the data; nil: all.
         var recent: Int?
         var rules: ListRules
+        /// Items that a list has beyond k, for when some of it are hidden.
+        var spare: Int?
         /// Lists made by one job.
         var shard: Int
+
+        /// What lists are made by; `rules` are what they are measured by.
+        var served: ListRules {
+            var rules = rules
+            rules.k += spare ?? 0
+            return rules
+        }
     }
 
     struct Track: Codable, Equatable, Sendable {

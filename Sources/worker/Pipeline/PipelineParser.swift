@@ -145,6 +145,8 @@ struct PipelineParser {
                 ) == "seen",
                 history: section.int("history", default: 1_000_000, in: 1...1_000_000)
             ),
+            spare: section.value("spare") == nil
+                ? nil : section.int("spare", default: 0, in: 0...10_000),
             shard: section.int("shard", default: 20_000, in: 1...10_000_000)
         )
         section.finish()

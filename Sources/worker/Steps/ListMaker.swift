@@ -3,6 +3,13 @@ import CacheWriter
 import Predictor
 import Tables
 
+extension Dataset {
+    /// Of the items that it has.
+    func indices(of items: [String]) -> [Int32] {
+        items.compactMap { self.items.index(of: $0).map { Int32($0) } }
+    }
+}
+
 /// Makes the lists that a pipeline serves, and the bytes of each.
 struct ListMaker {
     let dataset: Dataset
@@ -19,17 +26,19 @@ struct ListMaker {
         _ pipeline: Pipeline,
         _ dataset: Dataset,
         _ model: any Recommender,
-        _ rank: RankStage?
+        _ rank: RankStage?,
+        hidden: [String]
     ) throws {
         self.dataset = dataset
         predict = pipeline.predict
         ids = dataset.ids(of: predict.audience)
-        longest = min(predict.rules.k, dataset.items.count)
+        longest = min(predict.served.k, dataset.items.count)
         ranker = try Ranker(
             model,
             fallback: Popularity.train(dataset, on: .all),
-            predict.rules,
-            rank: rank
+            predict.served,
+            rank: rank,
+            withdrawn: dataset.indices(of: hidden)
         )
         encoder = ListEncoder(
             ListFormat(rawValue: pipeline.publish.format) ?? .json,

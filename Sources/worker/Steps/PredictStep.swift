@@ -47,6 +47,7 @@ struct PredictStep {
             dataset: datasetID,
             model: input.results.get("refit", TrainResult.self).model
         )
+        let hidden = try await input.services.hiddenItems.snapshot(feed: input.pipeline.feed)
         let count = dataset.ids(of: predict.audience).count
         let starts = Array(stride(from: 0, to: count, by: predict.shard))
         let jobs = try starts.enumerated().map { place, first in
@@ -63,7 +64,11 @@ struct PredictStep {
             )
         }
         return try JobResult(
-            PredictResult(release: release, shards: jobs.count),
+            PredictResult(
+                release: release,
+                shards: jobs.count,
+                hidden: hidden?.items.map(\.item)
+            ),
             fanOut: FanOut(jobs, join: RunPlan.publishName)
         )
     }
@@ -77,7 +82,8 @@ struct PredictStep {
             input.pipeline,
             dataset,
             model,
-            input.rankStage(from: RunPlan.Stage.ranking.refitName)
+            input.rankStage(from: RunPlan.Stage.ranking.refitName),
+            hidden: input.results.get("predict", PredictResult.self).hidden ?? []
         )
         let ids = maker.ids
         let total = shard.end - shard.first

@@ -40,7 +40,11 @@ struct PublishStep {
             )
         }
         try input.progress(0.1, "writing the default list")
-        try await writeHead(cache, result)
+        try await writeHead(cache, result, hidden: plan.hidden ?? [])
+        // Redis may have lost them since.
+        if let hidden = try await input.services.hiddenItems.snapshot(feed: feed) {
+            try await cache.setHidden(hidden)
+        }
         try input.progress(0.3, "reading lists back")
         let samples = try samples(shards)
         try await verify(cache, samples, release: plan.release)
@@ -65,12 +69,20 @@ struct PublishStep {
         return try JobResult(result)
     }
 
-    private func writeHead(_ cache: FeedCache, _ result: PublishResult) async throws {
+    private func writeHead(
+        _ cache: FeedCache,
+        _ result: PublishResult,
+        hidden: [String]
+    ) async throws {
         let (datasetID, dataset) = try input.dataset()
         let format = ListFormat(rawValue: input.pipeline.publish.format) ?? .json
         let popular = Popularity.train(dataset, on: .all)
-        let list = try Ranker(popular, fallback: popular, input.pipeline.predict.rules)
-            .defaultList()
+        let list = try Ranker(
+            popular,
+            fallback: popular,
+            input.pipeline.predict.served,
+            withdrawn: dataset.indices(of: hidden)
+        ).defaultList()
         let encoder = ListEncoder(
             format,
             ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
@@ -117,7 +129,7 @@ struct PublishStep {
             samples,
             release: release,
             format: ListFormat(rawValue: input.pipeline.publish.format) ?? .json,
-            k: input.pipeline.predict.rules.k
+            k: input.pipeline.predict.served.k
         )
     }
 

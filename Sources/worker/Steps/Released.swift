@@ -16,7 +16,17 @@ struct Released {
     let rank: RankStage?
 
     /// As its lists were made.
-    func maker() throws -> ListMaker { try ListMaker(pipeline, dataset, model, rank) }
+    func maker() throws -> ListMaker { try maker(model, rank) }
+
+    /// As its lists would be made with another model.
+    func maker(_ model: any Recommender, _ rank: RankStage?) throws -> ListMaker {
+        try ListMaker(pipeline, dataset, model, rank, hidden: hidden)
+    }
+
+    /// What was hidden when they were made.
+    var hidden: [String] {
+        get throws { try results.find("predict", PredictResult.self)?.hidden ?? [] }
+    }
 }
 
 /// A model and what it was trained on.

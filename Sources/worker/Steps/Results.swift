@@ -117,6 +117,8 @@ struct GateResult: Codable, Sendable {
 struct PredictResult: Codable, Sendable {
     let release: Int
     let shards: Int
+    /// Items that were hidden when it began, and are in none of its lists.
+    var hidden: [String]?
 }
 
 struct ShardResult: Codable, Sendable {

@@ -11,6 +11,7 @@ struct Services: Sendable {
     let client: Client
     let runs: Runs
     let releases: Releases
+    let hiddenItems: HiddenItems
     let queue: Queue
     let migrator: Migrator
     let redis: RedisClient
@@ -22,6 +23,7 @@ struct Services: Sendable {
         client = Client(database)
         runs = Runs(client)
         releases = Releases(client)
+        hiddenItems = HiddenItems(client)
         queue = Queue(client)
         migrator = Migrator(client)
         self.redis = RedisClient(redis)
@@ -42,4 +44,8 @@ struct Services: Sendable {
     }
 
     func cache(_ feed: String) -> FeedCache { FeedCache(feed, on: redis) }
+
+    func lookup(_ feed: String, _ id: String, k: Int? = nil) async throws -> Lookup? {
+        try await FeedReader(redis).lookup(FeedReader.Question(feed: feed, id: id, k: k))
+    }
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The pointer of a feed: which release readers use.
+extension FeedCache {
+    /// The release that readers use; nil before the first.
+    package func live() async throws(CacheError) -> Int? {
+        try await client.command("GET", keys.live).text.flatMap { Int($0) }
+    }
+
+    /// The one before.
+    package func previous() async throws(CacheError) -> Int? {
+        try await client.command("HGET", keys.head, "previous").text.flatMap { Int($0) }
+    }
+
+    /// Why the pointer is moved.
+    package enum Move: String, Sendable {
+        /// A release is put out for the first time. Once is all: a publisher that is run again
+        /// after an operator has rolled back must not undo that.
+        case publish
+        /// An operator goes back, or forward again.
+        case rollback
+    }
+
+    /// Moves the pointer from `expected` to `release` if nobody else has moved it.
+    ///
+    /// `token` grows with every claim: a worker that was paused and has lost its job to another
+    /// comes with an older token than the one that moved the pointer last, and is refused. A
+    /// release without its head is refused too: it is being collected, or has expired. Moving to
+    /// where the pointer already is succeeds, so the step can be run again.
+    package func flip(
+        from expected: Int?,
+        to release: Int,
+        token: Int,
+        _ move: Move
+    ) async throws(CacheError) {
+        let script = """
+            local fence = redis.call('HGET', KEYS[2], 'fence') or '0'
+            if tonumber(ARGV[3]) < tonumber(fence) then return 'fenced' end
+            local live = redis.call('GET', KEYS[1]) or ''
+            if live == ARGV[2] then return 'flipped' end
+            if live ~= ARGV[1] then return 'moved' end
+            local state = redis.call('HGET', KEYS[2], ARGV[5])
+            if not state then return 'gone' end
+            if ARGV[4] == 'publish' and state == 'published' then return 'moved' end
+            if live ~= '' then redis.call('HSET', KEYS[2], 'previous', live) end
+            redis.call('HSET', KEYS[2], ARGV[5], 'published', 'fence', ARGV[3])
+            redis.call('SET', KEYS[1], ARGV[2])
+            return 'flipped'
+            """
+        let answer =
+            try await isThere(release)
+            ? try await client.command(
+                "EVAL",
+                script,
+                "2",
+                keys.live,
+                keys.head,
+                expected.map { String($0) } ?? "",
+                String(release),
+                String(token),
+                move.rawValue,
+                keys.state(release)
+            ).text : "gone"
+        if answer == "gone" {
+            throw .fenced(
+                """
+                release \(release) of "\(feed)" is not in Redis any more
+                hint: `larder releases \(feed)` lists them; publish: keep: says how many stay
+                """
+            )
+        }
+        guard answer == "flipped" else {
+            throw .fenced(
+                """
+                release \(release) of "\(feed)" was not published: the pointer was moved \
+                meanwhile (now \(try await live().map { "release \($0)" } ?? "nowhere"))
+                hint: `larder releases \(feed)` shows what happened
+                """
+            )
+        }
+    }
+
+    /// Whether a release's default list and description have not expired.
+    private func isThere(_ release: Int) async throws(CacheError) -> Bool {
+        var buffer = RESPBuffer()
+        // One by one: in a cluster they stand apart.
+        for key in [keys.defaultList(release), keys.meta(release)] { buffer.append("EXISTS", key) }
+        return try await client.read(buffer).allSatisfy { $0 == .integer(1) }
+    }
+
+    /// Unlinks the default list and the description of a release to which the pointer cannot move
+    /// any more; false, and nothing done, when the release is live.
+    package func removeHead(release: Int) async throws(CacheError) -> Bool {
+        let script = """
+            if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
+            redis.call('HDEL', KEYS[2], ARGV[2])
+            return 1
+            """
+        let isAway = try await client.command(
+            "EVAL",
+            script,
+            "2",
+            keys.live,
+            keys.head,
+            String(release),
+            keys.state(release)
+        )
+        guard isAway == .integer(1) else { return false }
+        var buffer = RESPBuffer()
+        for key in [keys.defaultList(release), keys.meta(release)] { buffer.append("UNLINK", key) }
+        for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
+        return true
+    }
+}
