@@ -75,7 +75,9 @@ let package = Package(
         ),
         .target(
             name: "CacheWriter",
-            dependencies: ["CHiredis", "Executors"],
+            dependencies: [
+                "CHiredis", "Executors", .product(name: "Crypto", package: "swift-crypto"),
+            ],
             swiftSettings: strict
         ),
         .target(

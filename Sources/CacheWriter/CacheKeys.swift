@@ -18,6 +18,14 @@ struct CacheKeys: Sendable {
     /// live.
     func state(_ release: Int) -> String { "release:\(release)" }
 
+    /// Of a group of readers, or of everybody; nil of an id's own list.
+    func fallback(_ release: Int, _ source: Lookup.Source, _ value: String) -> String {
+        "rec:\(feed):\(release):_\(source.rawValue):\(value)"
+    }
+
+    /// The set of a release's fallback keys.
+    func fallbacks(_ release: Int) -> String { "rec:\(feed):\(release):_fallbacks" }
+
     func defaultList(_ release: Int) -> String { "rec:\(feed):\(release):_default" }
     func meta(_ release: Int) -> String { "rec:\(feed):\(release):_meta" }
 

@@ -88,11 +88,13 @@ extension FeedCache {
         return try await client.read(buffer).allSatisfy { $0 == .integer(1) }
     }
 
-    /// Unlinks the default list and the description of a release to which the pointer cannot move
-    /// any more; false, and nothing done, when the release is live.
+    /// Unlinks the description of a release and its lists for those without one, to which the pointer cannot move
+    /// any more; false, and nothing done, when the release is live or an arm of a split.
     package func removeHead(release: Int) async throws(CacheError) -> Bool {
         let script = """
             if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
+            local split = redis.call('HGET', KEYS[2], 'split') or ''
+            if string.find(split, '=' .. ARGV[1] .. ':', 1, true) then return 0 end
             redis.call('HDEL', KEYS[2], ARGV[2])
             return 1
             """
@@ -106,8 +108,14 @@ extension FeedCache {
             keys.state(release)
         )
         guard isAway == .integer(1) else { return false }
+        let written = try await client.command("SMEMBERS", keys.fallbacks(release))
+        guard case .array(let fallbacks) = written else { return true }
         var buffer = RESPBuffer()
-        for key in [keys.defaultList(release), keys.meta(release)] { buffer.append("UNLINK", key) }
+        for key in [keys.defaultList(release), keys.meta(release), keys.fallbacks(release)]
+            + fallbacks.compactMap(\.text)
+        {
+            buffer.append("UNLINK", key)
+        }
         for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
         return true
     }

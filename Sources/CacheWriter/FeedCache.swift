@@ -46,6 +46,41 @@ package struct FeedCache: Sendable {
         }
     }
 
+    /// A list for those whose id has none.
+    package struct Fallback: Sendable {
+        package let source: Lookup.Source
+        package let value: String
+        package let bytes: [UInt8]
+
+        package init(_ source: Lookup.Source, _ value: String, _ bytes: [UInt8]) {
+            self.source = source
+            self.value = value
+            self.bytes = bytes
+        }
+    }
+
+    /// Writes lists for groups of readers, and down which there are.
+    package func write(
+        _ fallbacks: [Fallback],
+        release: Int,
+        expire: Duration
+    ) async throws(CacheError) {
+        let seconds = String(expire.components.seconds)
+        let keys = keys
+        _ = try await client.pipeline(2 * fallbacks.count) { place, buffer in
+            let list = fallbacks[place / 2]
+            let key = keys.fallback(release, list.source, list.value)
+            if place % 2 == 0 { return buffer.append("SADD", keys.fallbacks(release), key) }
+            buffer.begin(5)
+            buffer.append(argument: "SET".utf8)
+            buffer.append(argument: key.utf8)
+            buffer.append(argument: list.bytes)
+            buffer.append(argument: "EX".utf8)
+            buffer.append(argument: seconds.utf8)
+        }
+        try await client.command("EXPIRE", keys.fallbacks(release), seconds)
+    }
+
     /// What a reader may want to know about a release.
     package struct Meta: Sendable {
         package let format: ListFormat

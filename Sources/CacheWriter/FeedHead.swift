@@ -1,51 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a feed's lists are read with: which release is live, how its lists are written, and what is
-/// hidden.
+/// What a feed's lists are read with: which release is live, or which are for whom; how their lists
+/// are written; what is hidden.
 struct FeedHead: Sendable {
     /// What tells a head that has changed from one that has not; two small reads.
     struct Version: Sendable, Equatable {
         let live: Int
         /// Of the set of hidden items; nil where there never was one.
         let hidden: String?
+        let split: String?
 
         static func ask(_ keys: CacheKeys, in buffer: inout RESPBuffer) {
             buffer.append("GET", keys.live)
-            buffer.append("HGET", keys.head, "hidden")
+            buffer.append("HMGET", keys.head, "hidden", "split")
         }
 
         /// Takes the two replies; nil where no release is live.
         init?(taking replies: inout ArraySlice<Reply>) {
             let live = replies.removeFirst().text.flatMap { Int($0) }
-            hidden = replies.removeFirst().text
-            guard let live else { return nil }
+            guard case .array(let fields) = replies.removeFirst(), let live else { return nil }
             self.live = live
+            hidden = fields[0].text
+            split = fields[1].text
         }
     }
 
-    let version: Version
-    let format: ListFormat
-    /// Entries of a list; more may stand in it, for when some are hidden.
-    let k: Int
-    let hidden: Set<String>
+    /// How the lists of a release are written.
+    struct Release: Sendable {
+        let number: Int
+        let format: ListFormat
+        /// Entries of a list; more may stand in it, for when some are hidden.
+        let k: Int
+    }
 
-    var live: Int { version.live }
+    let version: Version
+    let hidden: Set<String>
+    private let live: Release
+    private let split: Split?
+    private let others: [Int: Release]
 
     /// Reads what belongs to a version.
     init(of feed: String, _ version: Version, from client: RedisClient) async throws(CacheError) {
         let keys = CacheKeys(feed: feed)
+        let split = version.split.flatMap { Split($0) }
+        let releases = [version.live] + (split?.arms.compactMap(\.release) ?? [])
         var buffer = RESPBuffer()
-        buffer.append("HMGET", keys.meta(version.live), "format", "k")
         buffer.append("SMEMBERS", keys.hidden)
+        for release in releases { buffer.append("HMGET", keys.meta(release), "format", "k") }
         let replies = try await client.read(buffer)
-        guard case .array(let meta) = replies[0], case .array(let hidden) = replies[1],
-            let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) }),
-            let k = meta[1].text.flatMap({ Int($0) })
-        else { throw .damaged(Self.gone(feed, version.live)) }
+        guard case .array(let hidden) = replies[0] else {
+            throw .damaged("\(keys.hidden) is no set")
+        }
+        var found: [Int: Release] = [:]
+        for (number, reply) in zip(releases, replies.dropFirst()) {
+            found[number] = Release(number, reply)
+        }
+        guard let live = found[version.live] else { throw .damaged(Self.gone(feed, version.live)) }
         self.version = version
-        self.format = format
-        self.k = k
         self.hidden = Set(hidden.compactMap(\.text))
+        self.live = live
+        self.split = split
+        others = found
+    }
+
+    /// Whose list an id gets, and the name of its arm where there are several; an arm whose release
+    /// has expired is none.
+    func release(for id: String) -> (Release, arm: String?) {
+        guard let arm = split?.arm(of: id) else { return (live, nil) }
+        guard let number = arm.release else { return (live, arm.name) }
+        return others[number].map { ($0, arm.name) } ?? (live, nil)
     }
 
     /// What to say where a live release's keys are missing.
@@ -54,5 +77,18 @@ struct FeedHead: Sendable {
         release \(release) of "\(feed)" is live and its lists are gone from Redis
         hint: `larder rollback \(feed)`, or run the pipeline again
         """
+    }
+}
+
+extension FeedHead.Release {
+    /// Of what `HMGET meta format k` answers; nil where the release is gone.
+    init?(_ number: Int, _ reply: Reply) {
+        guard case .array(let meta) = reply,
+            let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) }),
+            let k = meta[1].text.flatMap({ Int($0) })
+        else { return nil }
+        self.number = number
+        self.format = format
+        self.k = k
     }
 }

@@ -14,12 +14,23 @@ package actor FeedReader {
     package struct Question: Sendable, Hashable {
         package let feed: String
         package let id: String
+        /// What the id's group is, and what is looked at, for lists in place of one of its own.
+        package let segment: String?
+        package let category: String?
         /// Entries wanted; nil for as many as the feed's lists have.
         package let k: Int?
 
-        package init(feed: String, id: String, k: Int? = nil) {
+        package init(
+            feed: String,
+            id: String,
+            segment: String? = nil,
+            category: String? = nil,
+            k: Int? = nil
+        ) {
             self.feed = feed
             self.id = id
+            self.segment = segment
+            self.category = category
             self.k = k
         }
     }
@@ -84,10 +95,16 @@ package actor FeedReader {
         in buffer: inout RESPBuffer
     ) -> [Asked] {
         let keys = CacheKeys(feed: question.feed)
-        let asked: [Asked] = [
-            (.list, keys.list(head.live, question.id.utf8)),
-            (.default, Array(keys.defaultList(head.live).utf8)),
-        ]
+        let release = head.release(for: question.id).0.number
+        var asked: [Asked] = [(.list, keys.list(release, question.id.utf8))]
+        for (source, value) in [(.segment, question.segment), (.category, question.category)]
+            as [(Lookup.Source, String?)]
+        {
+            if let value {
+                asked.append((source, Array(keys.fallback(release, source, value).utf8)))
+            }
+        }
+        asked.append((.default, Array(keys.defaultList(release).utf8)))
         for (_, key) in asked {
             buffer.begin(2)
             buffer.append(argument: "GET".utf8)
@@ -102,20 +119,22 @@ package actor FeedReader {
         _ asked: [Asked],
         _ replies: some Sequence<Reply>
     ) throws(CacheError) -> Lookup {
+        let (release, arm) = head.release(for: question.id)
         for (asked, reply) in zip(asked, replies) {
             guard case .bytes(let bytes) = reply else { continue }
             let key = String(decoding: asked.key, as: UTF8.self)
-            guard let entries = head.format.decode(bytes) else {
-                throw .damaged("the list at \(key) is not in the format \(head.format.rawValue)")
+            guard let entries = release.format.decode(bytes) else {
+                throw .damaged("the list at \(key) is not in the format \(release.format.rawValue)")
             }
             let shown = entries.lazy.filter { !head.hidden.contains($0.id) }
             return Lookup(
-                release: head.live,
+                release: release.number,
+                arm: arm,
                 source: asked.source,
                 key: key,
-                entries: Array(shown.prefix(question.k ?? head.k))
+                entries: Array(shown.prefix(question.k ?? release.k))
             )
         }
-        throw .damaged(FeedHead.gone(question.feed, head.live))
+        throw .damaged(FeedHead.gone(question.feed, release.number))
     }
 }

@@ -15,6 +15,8 @@ package struct Lookup: Sendable {
     }
 
     package let release: Int
+    /// Of the split that is running, where the id falls into one.
+    package let arm: String?
     package let source: Source
     package let key: String
     package let entries: [ListFormat.Entry]

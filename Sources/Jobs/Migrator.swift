@@ -16,7 +16,7 @@ package struct Migrator: Sendable {
         (2, "harden", PackageResources.migration_002_harden_sql),
         (3, "datasets", PackageResources.migration_003_datasets_sql),
         (4, "gates", PackageResources.migration_004_gates_sql),
-        (5, "hidden", PackageResources.migration_005_hidden_sql),
+        (5, "serving", PackageResources.migration_005_serving_sql),
     ]
 
     package static var latest: Int { migrations.last?.number ?? 0 }

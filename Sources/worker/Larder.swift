@@ -26,7 +26,8 @@ struct Larder: AsyncParsableCommand {
             UpCommand.self, PlanCommand.self, RunCommand.self, LookupCommand.self,
             PredictCommand.self, WhyCommand.self, ReproduceCommand.self, RunsCommand.self,
             JobsCommand.self, QueuesCommand.self, SchedulesCommand.self, ReleasesCommand.self,
-            RollbackCommand.self, HideCommand.self, UnhideCommand.self, DataCommand.self,
+            RollbackCommand.self, SplitCommand.self, HideCommand.self, UnhideCommand.self,
+            DataCommand.self,
             ExportCommand.self,
             EnqueueCommand.self, WorkerCommand.self, MigrateCommand.self, BenchCommand.self,
         ]

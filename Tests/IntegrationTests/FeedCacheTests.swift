@@ -240,6 +240,42 @@ import Testing
         #expect(try await entries("b") == ["r1", "b"])
     }
 
+    @Test func `ids without a list get their segment's, their category's, then everybody's`()
+        async throws
+    {
+        try await write(1, ids: ["a"])
+        try await cache.write(
+            [
+                .init(.segment, "Rome", list("", ["r1", "rome"]).bytes),
+                .init(.category, "Rome", list("", ["r1", "comedy"]).bytes),
+            ],
+            release: 1,
+            expire: .seconds(600)
+        )
+        try await cache.flip(from: nil, to: 1, token: 1, .publish)
+        func found(_ id: String, _ segment: String?, _ category: String?) async throws -> [String] {
+            let found = try #require(
+                try await reader.lookup(
+                    .init(feed: feed, id: id, segment: segment, category: category)
+                )
+            )
+            return [found.source.rawValue, found.entries[1].id]
+        }
+        #expect(try await found("a", "Rome", "Rome") == ["list", "a"])
+        #expect(try await found("b", "Rome", "Rome") == ["segment", "rome"])
+        #expect(try await found("b", "Pisa", "Rome") == ["category", "comedy"])
+        #expect(try await found("b", nil, "Pisa") == ["default", "default"])
+        // An id cannot be taken for one of these.
+        #expect(try await found("_segment:Rome", nil, nil) == ["default", "default"])
+
+        try await write(2, ids: ["a"])
+        try await cache.flip(from: 1, to: 2, token: 2, .publish)
+        #expect(try await cache.removeHead(release: 1))
+        for key in ["_segment:Rome", "_category:Rome", "_fallbacks", "_default", "_meta"] {
+            #expect(try await client.command("EXISTS", "rec:\(feed):1:\(key)") == .integer(0))
+        }
+    }
+
     @Test func `removed lists are gone and others are not`() async throws {
         try await write(1, ids: ["a", "b"])
         try await write(2, ids: ["a", "b"])

@@ -32,7 +32,9 @@ struct Larder: Sendable {
     /// Runs a command to its end, at most two minutes.
     ///
     /// Nothing here blocks a thread: the tests share two of them.
-    func run(_ arguments: String...) async throws -> Result {
+    func run(_ arguments: String...) async throws -> Result { try await run(arguments) }
+
+    func run(_ arguments: [String]) async throws -> Result {
         let result = try await Subprocess.run(
             .name("timeout"),
             arguments: Arguments(["-k", "1", "120", Self.binary] + arguments),

@@ -272,6 +272,40 @@ struct PipelineParserTests {
         #expect(PipelineText.problems(text).joined(separator: "\n").contains(words))
     }
 
+    @Test func `lists for those without one are by features that readers can name`() throws {
+        func text(_ fallback: String) -> String {
+            """
+            feed: f
+            dataset:
+              source: { csv: e.csv }
+              columns: { user: u, item: i, time: t }
+              users: { csv: u.csv, user: u }
+              items: { csv: i.csv, item: i }
+              features:
+                users: { city: { category: city }, hashed: { category: city, hash: 9 } }
+                items: { genres: { category: genres, list: "|" }, price: { number: price } }
+                events: { device: { category: device } }
+            model: { kind: popularity }
+            predict: { for: users, k: 5, spare: 3 }
+            publish: { fallback: \(fallback) }
+            """
+        }
+        let both = try PipelineText.parse(text("{ segment: city, category: genres }"))
+        #expect(both.publish.fallback == .init(segment: "city", category: "genres"))
+        #expect(both.predict.rules.k == 5 && both.predict.served.k == 8)
+        let device = try PipelineText.parse(text("{ segment: device }"))
+        #expect(device.publish.fallback == .init(segment: "device", category: nil))
+        #expect(
+            PipelineText.problems(text("{ segment: citty, category: price }")) == [
+                "p.yaml:13: publish: fallback: segment \"citty\" is no category; did you mean city?",
+                "p.yaml:13: publish: fallback: category \"price\" is no category of items under dataset: features:",
+            ]
+        )
+        for wrong in ["segment: hashed", "segment: genres", "category: city", "kategory: genres"] {
+            #expect(PipelineText.problems(text("{ \(wrong) }")).count == 1)
+        }
+    }
+
     @Test func `a file that is not there is named`() {
         let error = #expect(throws: PipelineError.self) {
             _ = try PipelineParser.parse(file: "/nowhere/p.yaml")

@@ -27,7 +27,7 @@ struct HideCommand: AsyncParsableCommand {
         try await stores.withServices { services, _ in
             guard !items.isEmpty else { return try await list(services) }
             let hidden = try await services.hiddenItems.hide(items, feed: feed)
-            try await services.cache(feed).setHidden(hidden)
+            try await services.tellReaders(of: feed)
             for item in try await services.strangers(items, feed) {
                 note("note: no event that \"\(feed)\" was made from has \"\(item)\"")
             }
@@ -65,7 +65,7 @@ struct UnhideCommand: AsyncParsableCommand {
         try await stores.withServices { services, _ in
             let before = try await services.hiddenItems.snapshot(feed: feed)?.items ?? []
             let hidden = try await services.hiddenItems.unhide(items, feed: feed)
-            try await services.cache(feed).setHidden(hidden)
+            try await services.tellReaders(of: feed)
             for item in items where !before.contains(where: { $0.item == item }) {
                 note("note: \"\(item)\" was not hidden")
             }
@@ -78,12 +78,6 @@ struct UnhideCommand: AsyncParsableCommand {
 extension HiddenItems {
     fileprivate static func check(_ items: [String]) throws {
         if items.contains("") { throw ValidationError("the id of an item is empty") }
-    }
-}
-
-extension FeedCache {
-    func setHidden(_ hidden: HiddenItems.Snapshot) async throws(CacheError) {
-        try await setHidden(hidden.items.map(\.item), version: hidden.version)
     }
 }
 

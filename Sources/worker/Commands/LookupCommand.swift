@@ -16,6 +16,10 @@ struct LookupCommand: AsyncParsableCommand {
     @Argument(help: "A user's or an item's id.") var id: String
     @Option(name: [.customShort("k"), .long], help: "How many entries. Default: all.")
     var count: Int?
+    @Option(help: "What the id's group is, for when it has no list of its own.")
+    var segment: String?
+    @Option(help: "What is looked at, for when neither has a list.")
+    var category: String?
     @Flag(help: "Show titles beside ids, from the release's dataset.")
     var titles = false
     @OptionGroup var stores: StoreOptions
@@ -30,14 +34,22 @@ struct LookupCommand: AsyncParsableCommand {
         let id: String
         let title: String?
         let release: Int
-        let source: String
+        let arm: String?
+        let source: Lookup.Source
         let key: String
         let entries: [ListEntry]
     }
 
     func run() async throws {
         try await stores.withServices { services, _ in
-            guard let found = try await services.lookup(feed, id, k: count) else {
+            let question = FeedReader.Question(
+                feed: feed,
+                id: id,
+                segment: segment,
+                category: category,
+                k: count
+            )
+            guard let found = try await services.reader.lookup(question) else {
                 throw SettingsError(
                     "feed \"\(feed)\" has no live release\nhint: `larder releases` lists all feeds"
                 )
@@ -52,7 +64,8 @@ struct LookupCommand: AsyncParsableCommand {
                 id: id,
                 title: release?.listsFor == Audience.items.rawValue ? title(id) : nil,
                 release: found.release,
-                source: found.source.rawValue,
+                arm: found.arm,
+                source: found.source,
                 key: found.key,
                 entries: found.entries.map {
                     ListEntry(id: $0.id, score: $0.score, title: title($0.id))
@@ -65,11 +78,16 @@ struct LookupCommand: AsyncParsableCommand {
 
     private func show(_ answer: Answer) {
         let name = answer.title.map { "\(answer.id) (\($0))" } ?? answer.id
-        print(
-            answer.source == "list"
-                ? "\(feed) for \(name), release \(answer.release):"
-                : "\(feed) has no list for \(name); the default list of release \(answer.release):"
-        )
+        let list =
+            switch answer.source {
+            case .list: "\(feed) for \(name)"
+            case .segment: "\(feed) has no list for \(name); that of the segment \(segment ?? "")"
+            case .category:
+                "\(feed) has no list for \(name); that of the category \(category ?? "")"
+            case .default: "\(feed) has no list for \(name); the default list"
+            }
+        let arm = answer.arm.map { ", arm \($0)" } ?? ""
+        print("\(list), release \(answer.release)\(arm):")
         ListEntry.show(answer.entries)
     }
 

@@ -29,13 +29,16 @@ struct RollbackCommand: AsyncParsableCommand {
             guard target != live else {
                 throw SettingsError("release \(live) of \"\(feed)\" is live already")
             }
-            try await cache.flip(
-                from: live,
-                to: target,
-                token: services.releases.nextToken(),
-                .rollback
-            )
-            try await services.releases.recordLive(feed: feed, number: target)
+            try await services.move(feed, from: live, to: target)
+            if let split = try await cache.split() {
+                note(
+                    """
+                    note: the feed is split, and only arms that read `live` follow: \
+                    \(split.arms.map(\.text).joined(separator: " "))
+                    hint: `larder split \(feed) --end` sends everybody to the live release
+                    """
+                )
+            }
             if stores.json { return try Output.json(["from": live, "to": target]) }
             print("release \(target) of \"\(feed)\" is live; it was \(live)")
         }

@@ -71,13 +71,12 @@ struct WhyCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stores.withServices { services, _ in
-            let released = try await services.released(feed)
-            guard let found = try await services.lookup(feed, id) else {
-                throw SettingsError("feed \"\(feed)\" has no live release")
+            guard let found = try await services.reader.lookup(.init(feed: feed, id: id)) else {
+                throw SettingsError(
+                    "feed \"\(feed)\" has no live release\nhint: `larder releases` lists all feeds"
+                )
             }
-            guard found.release == released.release.number else {
-                throw SettingsError("release \(found.release) went live just now; ask again")
-            }
+            let released = try await services.released(feed, found.release)
             let answer = try answer(released, found)
             if stores.json { return try Output.json(answer) }
             show(answer)

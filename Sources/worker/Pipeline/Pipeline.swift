@@ -123,5 +123,14 @@ struct Pipeline: Codable, Equatable, Sendable {
         var keep: Int
         /// A `ListFormat` by its name.
         var format: String
+        var fallback: Fallback?
+
+        /// Features whose values get lists of their own, for readers whose id has none.
+        struct Fallback: Codable, Equatable, Sendable {
+            /// Of users or events.
+            var segment: String?
+            /// Of items.
+            var category: String?
+        }
     }
 }

@@ -3,6 +3,7 @@ import CacheWriter
 import Foundation
 import Jobs
 import Predictor
+import Tables
 import Yams
 
 /// Reads a pipeline file.
@@ -56,7 +57,7 @@ struct PipelineParser {
             rank: section.section("rank").map { ModelParser($0).rank() },
             check: CheckParser(section, folder: folder, problems).check(dataset, predict),
             predict: predict,
-            publish: publish(section.section("publish")),
+            publish: publish(section.section("publish"), dataset),
             track: announcements.track(experiment: feed),
             notify: announcements.notify(),
             schedule: schedule(section)
@@ -153,7 +154,10 @@ struct PipelineParser {
         return predict
     }
 
-    private func publish(_ section: YAMLSection?) -> Pipeline.Publish {
+    private func publish(
+        _ section: YAMLSection?,
+        _ dataset: DatasetSettings
+    ) -> Pipeline.Publish {
         let section = section ?? YAMLSection(nil, name: "publish", problems)
         let publish = Pipeline.Publish(
             expireSeconds: section.seconds("expire", default: 7 * 86_400),
@@ -162,9 +166,37 @@ struct PipelineParser {
                 "format",
                 of: ListFormat.allCases.map(\.rawValue),
                 default: "json"
-            )
+            ),
+            fallback: section.section("fallback").map { fallback($0, dataset) }
         )
         section.finish()
         return publish
+    }
+
+    private func fallback(
+        _ section: YAMLSection,
+        _ dataset: DatasetSettings
+    ) -> Pipeline.Publish.Fallback {
+        func feature(_ key: String, of entities: [Feature.Entity]) -> String? {
+            let features = dataset.features.filter { entities.contains($0.entity) && $0.hasNames }
+                .map(\.name)
+            guard let name = section.string(key), !features.contains(name) else {
+                return section.string(key)
+            }
+            let near = EditDistance.nearest(to: name, in: features)
+            problems.add(
+                section.value(key),
+                "publish: fallback: \(key) \"\(name)\""
+                    + (near.map { " is no category; did you mean \($0)?" }
+                        ?? " is no category of \(entities.map(\.rawValue).joined(separator: " or ")) under dataset: features:")
+            )
+            return nil
+        }
+        let fallback = Pipeline.Publish.Fallback(
+            segment: feature("segment", of: [.users, .events]),
+            category: feature("category", of: [.items])
+        )
+        section.finish()
+        return fallback
     }
 }

@@ -30,7 +30,9 @@ struct CollectStep {
         let cache = input.services.cache(feed)
         let retired = releases.filter { $0.state == "retired" }
             .sorted { ($0.liveAt ?? "", $0.number) > ($1.liveAt ?? "", $1.number) }
-        let pointers = [try await cache.live(), try await cache.previous()].compactMap(\.self)
+        let arms = try await cache.split()?.arms.compactMap(\.release) ?? []
+        let pointers =
+            [try await cache.live(), try await cache.previous()].compactMap(\.self) + arms
         let kept = Set(retired.prefix(input.pipeline.publish.keep - 1).map(\.number) + pointers)
         // Those still in writing and older than the live one belong to runs that failed.
         let garbage = releases.filter {

@@ -41,10 +41,7 @@ struct PublishStep {
         }
         try input.progress(0.1, "writing the default list")
         try await writeHead(cache, result, hidden: plan.hidden ?? [])
-        // Redis may have lost them since.
-        if let hidden = try await input.services.hiddenItems.snapshot(feed: feed) {
-            try await cache.setHidden(hidden)
-        }
+        try await input.services.tellReaders(of: feed)
         try input.progress(0.3, "reading lists back")
         let samples = try samples(shards)
         try await verify(cache, samples, release: plan.release)
@@ -77,16 +74,34 @@ struct PublishStep {
         let (datasetID, dataset) = try input.dataset()
         let format = ListFormat(rawValue: input.pipeline.publish.format) ?? .json
         let popular = Popularity.train(dataset, on: .all)
-        let list = try Ranker(
-            popular,
-            fallback: popular,
-            input.pipeline.predict.served,
-            withdrawn: dataset.indices(of: hidden)
-        ).defaultList()
+        let withdrawn = dataset.indices(of: hidden)
+        let served = input.pipeline.predict.served
+        let list = try Ranker(popular, fallback: popular, served, withdrawn: withdrawn)
+            .defaultList()
         let encoder = ListEncoder(
             format,
             ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
         )
+        let expire = Duration.seconds(input.pipeline.publish.expireSeconds)
+        if let fallback = input.pipeline.publish.fallback {
+            let lists = PopularLists(dataset, k: served.k, withdrawn: withdrawn)
+            func write(_ source: Lookup.Source, _ entries: [PopularLists.Entry]) async throws {
+                let written = entries.map {
+                    FeedCache.Fallback(
+                        source,
+                        $0.value,
+                        encoder.encode($0.list.items, scores: $0.list.scores)
+                    )
+                }
+                try await cache.write(written, release: result.release, expire: expire)
+            }
+            if let segment = fallback.segment {
+                try await write(.segment, lists.segments(by: segment, filledWith: list))
+            }
+            if let category = fallback.category {
+                try await write(.category, lists.categories(by: category))
+            }
+        }
         try await cache.writeHead(
             encoder.encode(list.items, scores: list.scores),
             FeedCache.Meta(
@@ -98,7 +113,7 @@ struct PublishStep {
                 created: Date.now.ISO8601Format()
             ),
             release: result.release,
-            expire: .seconds(input.pipeline.publish.expireSeconds)
+            expire: expire
         )
     }
 

@@ -12,6 +12,7 @@ struct Services: Sendable {
     let runs: Runs
     let releases: Releases
     let hiddenItems: HiddenItems
+    let splits: Splits
     let queue: Queue
     let migrator: Migrator
     let redis: RedisClient
@@ -24,6 +25,7 @@ struct Services: Sendable {
         runs = Runs(client)
         releases = Releases(client)
         hiddenItems = HiddenItems(client)
+        splits = Splits(client)
         queue = Queue(client)
         migrator = Migrator(client)
         self.redis = RedisClient(redis)
@@ -45,7 +47,5 @@ struct Services: Sendable {
 
     func cache(_ feed: String) -> FeedCache { FeedCache(feed, on: redis) }
 
-    func lookup(_ feed: String, _ id: String, k: Int? = nil) async throws -> Lookup? {
-        try await FeedReader(redis).lookup(FeedReader.Question(feed: feed, id: id, k: k))
-    }
+    var reader: FeedReader { FeedReader(redis) }
 }

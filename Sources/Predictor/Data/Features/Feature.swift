@@ -34,6 +34,15 @@ package struct Feature: Sendable, Codable, Equatable {
         }
     }
 
+    /// Whether a reader can name its values.
+    package var hasNames: Bool {
+        if case .category(let category) = kind {
+            category.hashBuckets == 0 || category.minCount != nil
+        } else {
+            false
+        }
+    }
+
     package enum TimePart: String, Sendable, Codable, CaseIterable {
         case hour
         case weekday

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What readers are told beside which release is live.
+///
+/// Everything has a version, and what is older than what is there changes nothing: so it does not
+/// matter in which order those who changed it come here.
+extension FeedCache {
+    /// The items that are left out of every list.
+    package func setHidden(_ items: [String], version: Int) async throws(CacheError) {
+        // Redis' Lua passes at most some 8,000 arguments to a command.
+        let script = """
+            if tonumber(ARGV[1]) <= tonumber(redis.call('HGET', KEYS[1], 'hidden') or '-1') then
+              return 0
+            end
+            redis.call('DEL', KEYS[2])
+            for first = 2, #ARGV, 1000 do
+              redis.call('SADD', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+            end
+            redis.call('HSET', KEYS[1], 'hidden', ARGV[1])
+            return 1
+            """
+        try await client.command(
+            ["EVAL", script, "2", keys.head, keys.hidden, String(version)] + items
+        )
+    }
+
+    /// Which shares of the ids read which releases; nil: all read the live one.
+    package func setSplit(_ split: Split?, version: Int) async throws(CacheError) {
+        let script = """
+            if tonumber(ARGV[1]) <= tonumber(redis.call('HGET', KEYS[1], 'split-version') or '-1') then
+              return 0
+            end
+            if ARGV[2] == '' then redis.call('HDEL', KEYS[1], 'split')
+            else redis.call('HSET', KEYS[1], 'split', ARGV[2]) end
+            redis.call('HSET', KEYS[1], 'split-version', ARGV[1])
+            return 1
+            """
+        try await client.command(
+            "EVAL",
+            script,
+            "1",
+            keys.head,
+            String(version),
+            split?.text ?? ""
+        )
+    }
+
+    /// The split that readers follow.
+    package func split() async throws(CacheError) -> Split? {
+        try await client.command("HGET", keys.head, "split").text.flatMap { Split($0) }
+    }
+
+    /// How long the lists of a release stay; nil when they are gone.
+    package func expiry(of release: Int) async throws(CacheError) -> Duration? {
+        guard case .integer(let seconds) = try await client.command("TTL", keys.meta(release)),
+            seconds >= 0
+        else { return nil }
+        return .seconds(seconds)
+    }
+}
