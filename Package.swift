@@ -78,6 +78,7 @@ let package = Package(
             dependencies: [
                 "CHiredis", "Executors", .product(name: "Crypto", package: "swift-crypto"),
             ],
+            resources: [.embedInCode("Functions")],
             swiftSettings: strict
         ),
         .target(

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs what only the tests need from PyPI into .tools: a DuckDB to read Parquet with, a server
-# that speaks S3, one of MLflow, and what checks signatures of web-hooks.
+# Installs what only the tests need: from PyPI into .tools a DuckDB to read Parquet with, a server that
+# speaks S3, one of MLflow, what checks signatures of web-hooks; and clients of Redis.
 set -eu
 cd "$(dirname "$0")/.."
 
+scripts/install-packages.sh nodejs node-redis
 if ! cmp -s Tests/tools.txt .tools/installed.txt; then
     scripts/install-packages.sh python3-venv
     rm -rf .tools

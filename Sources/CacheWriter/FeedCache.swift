@@ -85,6 +85,10 @@ package struct FeedCache: Sendable {
     package struct Meta: Sendable {
         package let format: ListFormat
         package let k: Int
+        /// Entries beyond k.
+        package let spare: Int
+        /// `users`, `items` or `sessions`.
+        package let listsFor: String
         package let count: Int
         package let dataset: String
         package let model: String
@@ -93,6 +97,8 @@ package struct FeedCache: Sendable {
         package init(
             format: ListFormat,
             k: Int,
+            spare: Int,
+            listsFor: String,
             count: Int,
             dataset: String,
             model: String,
@@ -100,6 +106,8 @@ package struct FeedCache: Sendable {
         ) {
             self.format = format
             self.k = k
+            self.spare = spare
+            self.listsFor = listsFor
             self.count = count
             self.dataset = dataset
             self.model = model
@@ -129,6 +137,10 @@ package struct FeedCache: Sendable {
             meta.format.rawValue,
             "k",
             String(meta.k),
+            "spare",
+            String(meta.spare),
+            "for",
+            meta.listsFor,
             "count",
             String(meta.count),
             "dataset",

@@ -40,6 +40,8 @@ import Testing
             FeedCache.Meta(
                 format: .json,
                 k: 2,
+                spare: 0,
+                listsFor: "users",
                 count: ids.count,
                 dataset: "d",
                 model: "m",

@@ -80,6 +80,8 @@ import Testing
                 FeedCache.Meta(
                     format: .json,
                     k: 1,
+                    spare: 0,
+                    listsFor: "users",
                     count: 0,
                     dataset: "d",
                     model: "m",

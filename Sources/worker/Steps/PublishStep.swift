@@ -42,6 +42,7 @@ struct PublishStep {
         try input.progress(0.1, "writing the default list")
         try await writeHead(cache, result, hidden: plan.hidden ?? [])
         try await input.services.tellReaders(of: feed)
+        try await cache.installFunction()
         try input.progress(0.3, "reading lists back")
         let samples = try samples(shards)
         try await verify(cache, samples, release: plan.release)
@@ -107,6 +108,8 @@ struct PublishStep {
             FeedCache.Meta(
                 format: format,
                 k: input.pipeline.predict.rules.k,
+                spare: input.pipeline.predict.spare ?? 0,
+                listsFor: input.pipeline.predict.audience.rawValue,
                 count: result.lists,
                 dataset: datasetID,
                 model: input.results.get("refit", TrainResult.self).model,
