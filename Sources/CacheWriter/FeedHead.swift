@@ -16,9 +16,11 @@ struct FeedHead: Sendable {
         }
 
         /// Takes the two replies; nil where no release is live.
-        init?(taking replies: inout ArraySlice<Reply>) {
-            let live = replies.removeFirst().text.flatMap { Int($0) }
-            guard case .array(let fields) = replies.removeFirst(), let live else { return nil }
+        init?(taking replies: inout ArraySlice<Reply>) throws(CacheError) {
+            let (pointer, head) = (replies.removeFirst(), replies.removeFirst())
+            for case .error(let words) in [pointer, head] { throw .refused(words) }
+            guard case .array(let fields) = head, let live = pointer.text.flatMap({ Int($0) })
+            else { return nil }
             self.live = live
             hidden = fields[0].text
             split = fields[1].text
@@ -31,6 +33,8 @@ struct FeedHead: Sendable {
         let format: ListFormat
         /// Entries of a list; more may stand in it, for when some are hidden.
         let k: Int
+        /// `users`, `items` or `sessions`.
+        let listsFor: String
     }
 
     let version: Version
@@ -46,7 +50,7 @@ struct FeedHead: Sendable {
         let releases = [version.live] + (split?.arms.compactMap(\.release) ?? [])
         var buffer = RESPBuffer()
         buffer.append("SMEMBERS", keys.hidden)
-        for release in releases { buffer.append("HMGET", keys.meta(release), "format", "k") }
+        for release in releases { buffer.append("HMGET", keys.meta(release), "format", "k", "for") }
         let replies = try await client.read(buffer)
         guard case .array(let hidden) = replies[0] else {
             throw .damaged("\(keys.hidden) is no set")
@@ -63,10 +67,12 @@ struct FeedHead: Sendable {
         others = found
     }
 
-    /// Whose list an id gets, and the name of its arm where there are several; an arm whose release
-    /// has expired is none.
-    func release(for id: String) -> (Release, arm: String?) {
-        guard let arm = split?.arm(of: id) else { return (live, nil) }
+    /// Whose list an id gets, and the name of its arm where there are several.
+    ///
+    /// Its own, or the one that is asked for; an arm whose release has expired is none.
+    func release(for id: String, arm wanted: String? = nil) -> (Release, arm: String?) {
+        let arm = wanted.map { name in split?.arms.first { $0.name == name } } ?? split?.arm(of: id)
+        guard let arm else { return (live, nil) }
         guard let number = arm.release else { return (live, arm.name) }
         return others[number].map { ($0, arm.name) } ?? (live, nil)
     }
@@ -81,7 +87,7 @@ struct FeedHead: Sendable {
 }
 
 extension FeedHead.Release {
-    /// Of what `HMGET meta format k` answers; nil where the release is gone.
+    /// Of what `HMGET meta format k for` answers; nil where the release is gone.
     init?(_ number: Int, _ reply: Reply) {
         guard case .array(let meta) = reply,
             let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) }),
@@ -90,5 +96,6 @@ extension FeedHead.Release {
         self.number = number
         self.format = format
         self.k = k
+        listsFor = meta[2].text ?? ""
     }
 }

@@ -12,37 +12,44 @@ package actor FeedReader {
 
     /// What is asked.
     package struct Question: Sendable, Hashable {
-        package let feed: String
-        package let id: String
+        package var feed: String
+        package var id: String
         /// What the id's group is, and what is looked at, for lists in place of one of its own.
-        package let segment: String?
-        package let category: String?
+        package var segment: String?
+        package var category: String?
+        /// Whose arm of a split is to be read, in place of the id's own.
+        package var arm: String?
         /// Entries wanted; nil for as many as the feed's lists have.
-        package let k: Int?
+        package var k: Int?
 
         package init(
             feed: String,
             id: String,
             segment: String? = nil,
             category: String? = nil,
+            arm: String? = nil,
             k: Int? = nil
         ) {
             self.feed = feed
             self.id = id
             self.segment = segment
             self.category = category
+            self.arm = arm
             self.k = k
         }
     }
 
+    /// What there is to a question; nil where the feed has no live release.
+    package typealias Answer = Result<Lookup?, CacheError>
+
     /// The answer to one question; nil where the feed has no live release.
     package func lookup(_ question: Question) async throws(CacheError) -> Lookup? {
-        try await lookup([question])[0]
+        try await lookup([question])[0].get()
     }
 
-    /// An answer to each question; nil where the feed has no live release.
-    package func lookup(_ questions: [Question]) async throws(CacheError) -> [Lookup?] {
-        var answers = [Lookup?](repeating: nil, count: questions.count)
+    /// An answer to each question; throws where Redis cannot be asked at all.
+    package func lookup(_ questions: [Question]) async throws(CacheError) -> [Answer] {
+        var answers = [Answer](repeating: .success(nil), count: questions.count)
         var open = Array(questions.indices)
         // Twice for a feed that is asked for the first time or has changed; more often only if it
         // changes again within that millisecond.
@@ -54,31 +61,28 @@ package actor FeedReader {
             for feed in feeds { FeedHead.Version.ask(CacheKeys(feed: feed), in: &buffer) }
             let asked = open.map { place in
                 let question = questions[place]
-                return known[question.feed].map { ask(question, $0, in: &buffer) } ?? []
+                return known[question.feed].map { ask(question, $0, in: &buffer) }
             }
-            var replies = try await client.read(buffer)[...]
-            var changed: [String: FeedHead.Version?] = [:]
+            var replies = try await client.ask(buffer)[...]
+            var changes: [String: Change] = [:]
             for feed in feeds {
-                let version = FeedHead.Version(taking: &replies)
-                if version == nil || version != known[feed]?.version { changed[feed] = version }
-            }
-            for (feed, version) in changed {
-                // Typed throws end at a closure, so no map.
-                if let version {
-                    heads[feed] = try await FeedHead(of: feed, version, from: client)
-                } else {
-                    heads[feed] = nil
-                }
+                changes[feed] = await change(of: feed, known[feed], taking: &replies)
             }
             var again: [Int] = []
-            for (place, sources) in zip(open, asked) {
+            for (place, asked) in zip(open, asked) {
                 let question = questions[place]
-                let found = replies.prefix(sources.count)
-                replies = replies.dropFirst(sources.count)
-                if let version = changed[question.feed] {
-                    if version != nil { again.append(place) }
-                } else if let head = known[question.feed] {
-                    answers[place] = try answer(question, head, sources, found)
+                let found = replies.prefix(asked?.keys.count ?? 0)
+                replies = replies.dropFirst(found.count)
+                switch changes[question.feed] {
+                case .changed: again.append(place)
+                case .failed(let error): answers[place] = .failure(error)
+                case .gone, nil: answers[place] = .success(nil)
+                case .same(let head):
+                    answers[place] = Result { () throws(CacheError) in
+                        try asked.map { ask throws(CacheError) in
+                            try answer(question, head, ask, found)
+                        }
+                    }
                 }
             }
             open = again
@@ -86,53 +90,87 @@ package actor FeedReader {
         return answers
     }
 
-    private typealias Asked = (source: Lookup.Source, key: [UInt8])
+    private enum Change {
+        case same(FeedHead)
+        case changed
+        /// No release is live.
+        case gone
+        case failed(CacheError)
+    }
 
-    /// Asks for the lists that may answer, the best first.
+    private func change(
+        of feed: String,
+        _ known: FeedHead?,
+        taking replies: inout ArraySlice<Reply>
+    ) async -> Change {
+        do {
+            guard let version = try FeedHead.Version(taking: &replies) else {
+                heads[feed] = nil
+                return .gone
+            }
+            if let known, known.version == version { return .same(known) }
+            heads[feed] = try await FeedHead(of: feed, version, from: client)
+            return .changed
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    /// The lists that may answer a question, the best first.
+    private struct Asked {
+        let release: FeedHead.Release
+        let arm: String?
+        let keys: [(source: Lookup.Source, key: [UInt8])]
+    }
+
     private func ask(
         _ question: Question,
         _ head: FeedHead,
         in buffer: inout RESPBuffer
-    ) -> [Asked] {
-        let keys = CacheKeys(feed: question.feed)
-        let release = head.release(for: question.id).0.number
-        var asked: [Asked] = [(.list, keys.list(release, question.id.utf8))]
+    ) -> Asked {
+        let names = CacheKeys(feed: question.feed)
+        let (release, arm) = head.release(for: question.id, arm: question.arm)
+        var keys = [(Lookup.Source.list, names.list(release.number, question.id.utf8))]
         for (source, value) in [(.segment, question.segment), (.category, question.category)]
             as [(Lookup.Source, String?)]
         {
-            if let value {
-                asked.append((source, Array(keys.fallback(release, source, value).utf8)))
-            }
+            guard let value else { continue }
+            keys.append((source, Array(names.fallback(release.number, source, value).utf8)))
         }
-        asked.append((.default, Array(keys.defaultList(release).utf8)))
-        for (_, key) in asked {
+        keys.append((.default, Array(names.defaultList(release.number).utf8)))
+        for (_, key) in keys {
             buffer.begin(2)
             buffer.append(argument: "GET".utf8)
             buffer.append(argument: key)
         }
-        return asked
+        return Asked(release: release, arm: arm, keys: keys)
     }
 
     private func answer(
         _ question: Question,
         _ head: FeedHead,
-        _ asked: [Asked],
+        _ asked: Asked,
         _ replies: some Sequence<Reply>
     ) throws(CacheError) -> Lookup {
-        let (release, arm) = head.release(for: question.id)
-        for (asked, reply) in zip(asked, replies) {
-            guard case .bytes(let bytes) = reply else { continue }
-            let key = String(decoding: asked.key, as: UTF8.self)
-            guard let entries = release.format.decode(bytes) else {
+        let release = asked.release
+        for ((source, bytes), reply) in zip(asked.keys, replies) {
+            if case .error(let words) = reply { throw .refused(words) }
+            guard case .bytes(let list) = reply else { continue }
+            let key = String(decoding: bytes, as: UTF8.self)
+            guard let entries = release.format.decode(list) else {
                 throw .damaged("the list at \(key) is not in the format \(release.format.rawValue)")
             }
             let shown = entries.lazy.filter { !head.hidden.contains($0.id) }
             return Lookup(
                 release: release.number,
-                arm: arm,
-                source: asked.source,
+                arm: asked.arm,
+                source: source,
                 key: key,
-                entries: Array(shown.prefix(question.k ?? release.k))
+                entries: Array(shown.prefix(question.k ?? release.k)),
+                k: release.k,
+                hasScores: release.format.hasScores,
+                listsFor: release.listsFor,
+                version: "\(release.number).\(head.version.hidden ?? "0")"
             )
         }
         throw .damaged(FeedHead.gone(question.feed, release.number))

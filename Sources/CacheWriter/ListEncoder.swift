@@ -13,7 +13,7 @@ package struct ListEncoder: Sendable {
         switch format {
         case .json, .jsonScored:
             packed = nil
-            written = ids.map(Self.quote)
+            written = ids.map(JSONText.quote)
         case .packed, .packedScored:
             let ids = Array(ids)
             let kind = PackedList.IDs(of: ids)
@@ -50,35 +50,11 @@ package struct ListEncoder: Sendable {
             bytes.append(UInt8(ascii: "["))
             bytes.append(contentsOf: written[Int(item)])
             bytes.append(UInt8(ascii: ","))
-            bytes.append(contentsOf: Self.number(scores[score]).utf8)
+            bytes.append(contentsOf: JSONText.number(scores[score]).utf8)
             bytes.append(UInt8(ascii: "]"))
             scores.formIndex(after: &score)
         }
         bytes.append(UInt8(ascii: "]"))
-        return bytes
-    }
-
-    /// The shortest text that reads back as the same Float; JSON has no infinities.
-    private static func number(_ score: Float) -> String {
-        score.isFinite ? "\(score)" : "0"
-    }
-
-    private static func quote(_ id: String) -> [UInt8] {
-        var bytes: [UInt8] = [UInt8(ascii: "\"")]
-        for byte in id.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                bytes.append(UInt8(ascii: "\\"))
-                bytes.append(byte)
-            case 0..<0x20:
-                let hex = String(byte, radix: 16)
-                bytes.append(contentsOf: (byte < 16 ? "\\u000" : "\\u00").utf8)
-                bytes.append(contentsOf: hex.utf8)
-            default:
-                bytes.append(byte)
-            }
-        }
-        bytes.append(UInt8(ascii: "\""))
         return bytes
     }
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-private import FoundationEssentials
 
 /// How one list is written in Redis; docs/cache.md shows the bytes.
 package enum ListFormat: String, Sendable, Codable, CaseIterable {
@@ -18,33 +17,18 @@ package enum ListFormat: String, Sendable, Codable, CaseIterable {
     package struct Entry: Sendable, Equatable {
         package let id: String
         package let score: Double?
+
+        package init(id: String, score: Double?) {
+            self.id = id
+            self.score = score
+        }
     }
 
     /// Nil when the bytes are not a list in this format.
     package func decode(_ bytes: [UInt8]) -> [Entry]? {
-        let decoder = JSONDecoder()
         switch self {
-        case .json:
-            return (try? decoder.decode([String].self, from: Data(bytes)))?.map {
-                Entry(id: $0, score: nil)
-            }
-        case .jsonScored:
-            return (try? decoder.decode([Pair].self, from: Data(bytes)))?.map {
-                Entry(id: $0.id, score: $0.score)
-            }
-        case .packed, .packedScored:
-            return PackedList.decode(bytes, hasScores: hasScores)
-        }
-    }
-
-    private struct Pair: Decodable {
-        let id: String
-        let score: Double
-
-        init(from decoder: any Decoder) throws {
-            var pair = try decoder.unkeyedContainer()
-            id = try pair.decode(String.self)
-            score = try pair.decode(Double.self)
+        case .json, .jsonScored: JSONList.decode(bytes, hasScores: hasScores)
+        case .packed, .packedScored: PackedList.decode(bytes, hasScores: hasScores)
         }
     }
 }

@@ -19,5 +19,12 @@ package struct Lookup: Sendable {
     package let arm: String?
     package let source: Source
     package let key: String
-    package let entries: [ListFormat.Entry]
+    package var entries: [ListFormat.Entry]
+    /// How many entries the feed's lists have.
+    package let k: Int
+    package let hasScores: Bool
+    /// What the feed's lists are for: `users`, `items` or `sessions`.
+    package let listsFor: String
+    /// Another where the same question may have another answer.
+    package let version: String
 }

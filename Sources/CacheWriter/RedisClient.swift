@@ -27,19 +27,26 @@ package actor RedisClient {
         try withConnection { connection throws(CacheError) in try connection.exchange(commands) }
     }
 
-    /// Sends commands that change nothing; throws at the first that Redis refuses.
+    /// Sends commands that change nothing; an error reply is a reply.
     ///
     /// A server closes connections that were silent for long, and one that was restarted has closed
     /// them all: what fails on a connection of before is sent again on a new one.
-    func read(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
+    func ask(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
         let wasConnected = connection != nil
-        let replies: [Reply]
+        let start = ContinuousClock.now
         do {
-            replies = try exchange(commands)
+            return try exchange(commands)
         } catch {
-            guard wasConnected, case .unreachable = error else { throw error }
-            replies = try exchange(commands)
+            // A server that does not answer would not the second time either.
+            guard wasConnected, case .unreachable = error, start.duration(to: .now) < timeout / 2
+            else { throw error }
+            return try exchange(commands)
         }
+    }
+
+    /// The same; throws at the first that Redis refuses.
+    func read(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
+        let replies = try ask(commands)
         for case .error(let words) in replies { throw .refused(words) }
         return replies
     }

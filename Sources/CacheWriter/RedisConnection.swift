@@ -65,7 +65,8 @@ private import Glibc
         for _ in 0..<commands.commands {
             var raw: UnsafeMutableRawPointer?
             guard unsafe redisGetReply(context, &raw) == REDIS_OK, let reply = unsafe raw else {
-                throw lost()
+                throw errno == EAGAIN
+                    ? .unreachable("no reply within the time limit") : lost()
             }
             replies.append(
                 unsafe Reply(copying: UnsafePointer(reply.assumingMemoryBound(to: redisReply.self)))

@@ -132,6 +132,38 @@ package struct Releases: Sendable {
         }
     }
 
+    /// What is live of a feed.
+    package struct Live: Sendable {
+        package let feed: String
+        package let number: Int
+        /// How long it has been live.
+        package let seconds: Double
+        package let lists: Int
+        /// Items of the feed that are hidden.
+        package let hidden: Int
+    }
+
+    package func live() async throws(JobsError) -> [Live] {
+        try await during("list what is live") { () throws(PostgresError) in
+            try await client.query(
+                """
+                SELECT feed, number, coalesce(lists, 0) AS lists,
+                       extract(epoch FROM clock_timestamp() - live_at)::double precision AS seconds,
+                       (SELECT count(*) FROM larder.hidden_items h WHERE h.feed = r.feed) AS hidden
+                FROM larder.releases r WHERE state = 'live' ORDER BY feed
+                """
+            ) { row throws(PostgresError) in
+                Live(
+                    feed: try row.decode("feed"),
+                    number: try row.decode("number"),
+                    seconds: try row.decode("seconds"),
+                    lists: try row.decode("lists"),
+                    hidden: try row.decode("hidden")
+                )
+            }
+        }
+    }
+
     /// The live release of a feed, or the one with this number; nil where there is none.
     package func find(feed: String, number: Int? = nil) async throws(JobsError) -> Release? {
         try await list(

@@ -29,7 +29,8 @@ struct Larder: AsyncParsableCommand {
             RollbackCommand.self, SplitCommand.self, HideCommand.self, UnhideCommand.self,
             DataCommand.self,
             ExportCommand.self,
-            EnqueueCommand.self, WorkerCommand.self, MigrateCommand.self, BenchCommand.self,
+            EnqueueCommand.self, WorkerCommand.self, ServeCommand.self, MigrateCommand.self,
+            BenchCommand.self,
         ]
     )
 }

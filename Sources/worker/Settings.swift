@@ -72,8 +72,11 @@ struct StoreOptions: ParsableArguments {
 
     /// Calls `body` with the stores; starts private servers first where no URL is given, and
     /// leaves them when `body` returns.
+    ///
+    /// `checking`: whether Postgres must have larder's schema; without it, nothing is asked of it.
     func withServices<T>(
         migrating: Bool = false,
+        checking: Bool = true,
         _ body: (Services, _ isPrivate: Bool) async throws -> T
     ) async throws -> T {
         let database = databaseURL ?? Self.databaseOfEnvironment
@@ -88,7 +91,7 @@ struct StoreOptions: ParsableArguments {
         }
         let store = try artifactStore()
         if let database, let address {
-            return try await use(database, address, store, migrating, false, body)
+            return try await use(database, address, store, migrating, checking, false, body)
         }
         let servers = try await PrivateServers.join(home: homeFolder()) { note($0) }
         do {
@@ -98,6 +101,7 @@ struct StoreOptions: ParsableArguments {
                 address ?? servers.redis,
                 store,
                 database == nil || migrating,
+                checking,
                 database == nil,
                 body
             )
@@ -114,6 +118,7 @@ struct StoreOptions: ParsableArguments {
         _ redis: RedisAddress,
         _ artifacts: ArtifactStore,
         _ migrating: Bool,
+        _ checking: Bool,
         _ isPrivate: Bool,
         _ body: (Services, Bool) async throws -> T
     ) async throws -> T {
@@ -124,7 +129,7 @@ struct StoreOptions: ParsableArguments {
         )
         if migrating {
             for name in try await services.migrator.migrate() { note("migrated to \(name)") }
-        } else {
+        } else if checking {
             try await services.migrator.check()
         }
         return try await body(services, isPrivate)

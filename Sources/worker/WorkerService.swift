@@ -34,6 +34,17 @@ struct WorkerOptions: ParsableArguments {
     enum LogFormat: String, ExpressibleByArgument, CaseIterable {
         case text
         case json
+
+        func logger(_ level: Logger.Level) -> Logger {
+            var logger = Logger(label: "larder") { label in
+                switch self {
+                case .text: StreamLogHandler.standardError(label: label)
+                case .json: JSONLogHandler(label: label)
+                }
+            }
+            logger.logLevel = level
+            return logger
+        }
     }
 
     func validate() throws {
@@ -50,16 +61,7 @@ struct WorkerOptions: ParsableArguments {
         return settings
     }
 
-    func logger(_ level: Logger.Level = .info) -> Logger {
-        var logger = Logger(label: "larder") { label in
-            switch logFormat {
-            case .text: StreamLogHandler.standardError(label: label)
-            case .json: JSONLogHandler(label: label)
-            }
-        }
-        logger.logLevel = level
-        return logger
-    }
+    func logger(_ level: Logger.Level = .info) -> Logger { logFormat.logger(level) }
 
     func service(
         _ services: Services,

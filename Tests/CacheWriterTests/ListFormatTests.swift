@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Foundation
 import Testing
 
 @testable import CacheWriter
@@ -71,6 +72,46 @@ struct ListFormatTests {
                 == [1, 4, 2, 0, 50, 0, 0, 0, 172, 0, 0, 0, 0, 0x38, 0, 0x34]
         )
         #expect(ListEncoder(.json, ids: ids).encode([], scores: []) == Array("[]".utf8))
+    }
+
+    @Test func `whatever happens to a list, it is read as Foundation reads it`() {
+        struct Pair: Decodable, Equatable {
+            let id: String
+            let score: Double
+
+            init(from decoder: any Decoder) throws {
+                var pair = try decoder.unkeyedContainer()
+                id = try pair.decode(String.self)
+                score = try pair.decode(Double.self)
+            }
+        }
+        let plain = Array(#"["50","日本","a b","q\"x\u00e9",""]"#.utf8)
+        let scored = Array(#"[["50",0.5],["日",-1.25e-05],["x",0],["y",12]]"#.utf8)
+        // No e: Foundation does not know that 0e5 is a number.
+        let others = Array("[]{}\",\\ 01.-+x\u{7f}\n".utf8) + [0xff, 0x00]
+        var random = SystemRandomNumberGenerator()
+        for round in 0..<20_000 {
+            var bytes = round % 2 == 0 ? plain : scored
+            for _ in 0..<Int.random(in: 0...2, using: &random) {
+                let place = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<3, using: &random) {
+                case 0: bytes.remove(at: place)
+                case 1: bytes.insert(others.randomElement(using: &random) ?? 0, at: place)
+                default: bytes[place] = others.randomElement(using: &random) ?? 0
+                }
+            }
+            let decoder = JSONDecoder()
+            let shown = Comment(rawValue: String(decoding: bytes, as: UTF8.self))
+            if round % 2 == 0 {
+                let expected = try? decoder.decode([String].self, from: Data(bytes))
+                #expect(ListFormat.json.decode(bytes)?.map(\.id) == expected, shown)
+            } else {
+                let expected = try? decoder.decode([Pair].self, from: Data(bytes))
+                let found = ListFormat.jsonScored.decode(bytes)
+                #expect(found?.map(\.id) == expected?.map(\.id), shown)
+                #expect(found?.map(\.score) == expected?.map(\.score), shown)
+            }
+        }
     }
 
     @Test func `what is not a list is refused`() {

@@ -13,6 +13,10 @@ struct Larder: Sendable {
     let home: String
     /// `LARDER_CPU`: the kernels of which processor it uses; nil for this one's.
     var processor: String?
+    /// What `larder serve` lets in.
+    var token: String?
+    /// Where what runs in the background says what it has to say.
+    var log: String?
     /// What its workers sign web-hooks with.
     static let secret = "whsec_" + Data("a secret of 24 bytes, so".utf8).base64EncodedString()
 
@@ -25,7 +29,7 @@ struct Larder: Sendable {
     private var environment: Environment {
         .inherit.updating([
             "LARDER_DATABASE_URL": database, "LARDER_REDIS_URL": redis, "LARDER_HOME": home,
-            "LARDER_CPU": processor, "TEST_SECRET": Self.secret,
+            "LARDER_CPU": processor, "LARDER_TOKEN": token, "TEST_SECRET": Self.secret,
         ])
     }
 
@@ -60,7 +64,7 @@ struct Larder: Sendable {
             arguments,
             environment: environment,
             log: .open(
-                FilePath("\(home).log"),
+                FilePath(log ?? "\(home).log"),
                 .writeOnly,
                 options: [.create, .append],
                 permissions: .ownerReadWrite

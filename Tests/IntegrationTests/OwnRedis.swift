@@ -52,6 +52,8 @@ final class OwnRedis: Sendable {
         try await RedisClient(address).command(arguments)
     }
 
+    func signal(_ number: Int32) { process.withLock { $0 }?.signal(number) }
+
     func kill() async throws {
         try await process.withLock { $0 }?.killed()
     }

@@ -145,7 +145,7 @@ import Testing
             )
         }
         return try await FeedReader(client).lookup(asked).map { found in
-            found.map {
+            try found.get().map {
                 Answer(
                     release: $0.release,
                     arm: $0.arm,

@@ -73,14 +73,15 @@ struct ServerPaths {
 
     /// Whether every folder on the way can be passed by the account.
     private static func canReach(_ path: String, _ account: Account) -> Bool {
-        var folder = path
+        var folder = URL(filePath: path).resolvingSymlinksInPath().path
         while true {
-            var status = stat()
-            guard unsafe stat(folder, &status) == 0 else { return false }
-            let bit: mode_t =
-                status.st_uid == account.user
-                ? 0o100 : status.st_gid == account.group ? 0o010 : 0o001
-            if status.st_mode & bit == 0 { return false }
+            guard let about = try? FileManager.default.attributesOfItem(atPath: folder),
+                let mode = about[.posixPermissions] as? Int
+            else { return false }
+            let bit =
+                about[.ownerAccountID] as? Int == Int(account.user)
+                ? 0o100 : about[.groupOwnerAccountID] as? Int == Int(account.group) ? 0o010 : 0o001
+            if mode & bit == 0 { return false }
             if folder == "/" { return true }
             folder = URL(filePath: folder).deletingLastPathComponent().path
             if folder.isEmpty { return true }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+import CacheWriter
+import Glibc
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import ServiceLifecycle
+
+/// The door for services that do not talk Redis, and for those who watch.
+struct LarderServer {
+    let services: Services
+    let host: String
+    let port: Int
+    let token: String?
+    let logger: Logger
+
+    /// A connection on which nothing happens is closed after so long.
+    private static let idle = TimeAmount.seconds(60)
+    /// Of a request's head; ids and segments fit many times.
+    private static let head = 32 << 10
+    /// Files that are open beside connections.
+    private static let otherFiles = 64
+
+    /// `isRunning`: called with the port that was bound.
+    func service(isRunning: @escaping @Sendable (Int) -> Void) -> some Service {
+        let meter = ServerMeter()
+        // A list is a matter of microseconds: who waits a second for it should not wait longer.
+        let redis = RedisClient(services.redisAddress, timeout: .seconds(1))
+        let router = Router(
+            context: BasicRequestContext.self,
+            options: .autoGenerateHeadEndpoints
+        )
+        router.add(middleware: MeterMiddleware(meter: meter))
+        if let token { router.add(middleware: TokenMiddleware(token)) }
+        LookupAPI(queue: LookupQueue(FeedReader(redis)), meter: meter).add(to: router)
+        watch(router, Metrics(services: services, meter: meter), redis)
+        refuseOthers(router)
+        return Application(
+            router: router,
+            server: .http1(
+                configuration: .init(
+                    idleTimeout: Self.idle,
+                    httpDecoderConfiguration: .init(
+                        maxHeaderFieldSize: Self.head,
+                        maxHeaderListSize: Self.head,
+                        maxHeaderFieldCount: 100
+                    )
+                )
+            ),
+            configuration: ApplicationConfiguration(
+                address: .hostname(host, port: port),
+                backlog: 4096,
+                availableConnectionsDelegate: MaximumAvailableConnections(
+                    max(16, Self.raisedFileLimit() - Self.otherFiles),
+                    logger: logger
+                )
+            ),
+            onServerRunning: { channel in isRunning(channel.localAddress?.port ?? port) },
+            logger: logger
+        )
+    }
+
+    private func watch(
+        _ router: Router<BasicRequestContext>,
+        _ metrics: Metrics,
+        _ redis: RedisClient
+    ) {
+        router.get("healthz") { _, _ in Response.text("ok\n") }
+        router.get("readyz") { _, _ in
+            do {
+                try await redis.command("PING")
+            } catch {
+                throw RequestError(.serviceUnavailable, "\(error)")
+            }
+            return Response.text("ok\n")
+        }
+        router.get("metrics") { _, _ in
+            Response.text(await metrics.text(), type: "text/plain; version=0.0.4; charset=utf-8")
+        }
+        router.get("openapi.json") { _, _ in Response.json(PackageResources.openapi_json) }
+    }
+
+    /// Says what may be done at an address, to who tries something else.
+    private func refuseOthers(_ router: Router<BasicRequestContext>) {
+        let watching = ["healthz", "readyz", "metrics", "openapi.json"]
+        let known: [(String, [HTTPRequest.Method])] =
+            watching.map { ($0, [.get]) } + [
+                ("v1/feeds/:feed/:id", [.get]), ("v1/feeds/:feed", [.get, .post]),
+            ]
+        for (path, methods) in known {
+            let allowed = (methods + [.head]).map(\.rawValue).joined(separator: ", ")
+            for method in [.post, .put, .delete, .patch, .options, .trace] as [HTTPRequest.Method]
+            where !methods.contains(method) {
+                router.on(RouterPath(path), method: method) { _, _ -> Response in
+                    var response = Response(
+                        RequestError(.methodNotAllowed, "here one can \(allowed)")
+                    )
+                    response.headers[.allow] = allowed
+                    return response
+                }
+            }
+        }
+    }
+
+    /// Every connection is a file, and the usual limit of 1,024 is of times when nobody had more.
+    private static func raisedFileLimit() -> Int {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return 1024
+        }
+        let old = limit.rlim_cur
+        limit.rlim_cur = limit.rlim_max
+        if unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 {
+            limit.rlim_cur = old
+        }
+        return Int(clamping: limit.rlim_cur)
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import CacheWriter
+import Foundation
+import Hummingbird
+
+/// `/v1/feeds`: lists for ids, batches of ids and sessions.
+struct LookupAPI {
+    let queue: LookupQueue
+    let meter: ServerMeter
+
+    func add(to router: Router<BasicRequestContext>) {
+        router.get("v1/feeds/:feed/:id") { request, context in
+            try await one(request, feed(context), id(context))
+        }
+        router.get("v1/feeds/:feed") { request, context in
+            try await session(request, feed(context))
+        }
+        router.post("v1/feeds/:feed") { request, context in
+            try await many(request, feed(context))
+        }
+    }
+
+    // MARK: one id
+
+    private func one(_ request: Request, _ feed: String, _ id: String) async throws -> Response {
+        let options = try LookupOptions(request)
+        let found = try await lookup([options.question(feed, id)])[0]
+        try check(options, found, feed)
+        meter.count(feed, found.source.rawValue)
+        // The list may have changed by the next request, and asking whether it has is cheap.
+        let headers: HTTPFields = [
+            .eTag: "W/\"\(found.version)\"", .cacheControl: "private, no-cache",
+        ]
+        if request.headers[values: .ifNoneMatch].contains(where: { $0.contains(found.version) }) {
+            return Response(status: .notModified, headers: headers)
+        }
+        var writer = AnswerWriter()
+        writer.write(found, feed: feed, id: id, stamp: AnswerWriter.Stamp())
+        return .json(writer.bytes, headers: headers)
+    }
+
+    // MARK: many
+
+    private func many(_ request: Request, _ feed: String) async throws -> Response {
+        let body: ByteBuffer
+        do {
+            body = try await request.body.collect(upTo: Limits.body)
+        } catch {
+            throw RequestError(.contentTooLarge, "the body has more than \(Limits.body) bytes")
+        }
+        let asked = try LookupBody(body)
+        if let items = asked.items { return try await session(items, asked.options, feed) }
+        let ids = asked.ids ?? []
+        let found = try await lookup(ids.map { asked.options.question(feed, $0) })
+        var writer = AnswerWriter()
+        writer.write("{\"answers\":[")
+        for (place, (id, answer)) in zip(ids, found).enumerated() {
+            try check(asked.options, answer, feed)
+            meter.count(feed, answer.source.rawValue)
+            if place > 0 { writer.write(",") }
+            writer.write(answer, feed: feed, id: id)
+        }
+        writer.write("]")
+        writer.write(AnswerWriter.Stamp())
+        writer.write("}")
+        return .json(writer.bytes)
+    }
+
+    // MARK: sessions
+
+    private func session(_ request: Request, _ feed: String) async throws -> Response {
+        let options = try LookupOptions(request, others: ["items"])
+        guard let text = request.uri.queryParameters["items"] else {
+            throw RequestError(
+                .badRequest,
+                "no id and no items are given",
+                hint: "ask for /v1/feeds/\(feed)/ID, or with ?items=A,B,C, the oldest first"
+            )
+        }
+        let items = text.split(separator: ",").map(String.init)
+        guard (1...Limits.session).contains(items.count) else {
+            throw RequestError(
+                .badRequest,
+                "there are \(items.count) items, but must be from 1 to \(Limits.session)"
+            )
+        }
+        for item in items { try LookupOptions.check(item, "id") }
+        return try await session(items, options, feed)
+    }
+
+    private func session(
+        _ items: [String],
+        _ options: LookupOptions,
+        _ feed: String
+    ) async throws -> Response {
+        let session = SessionLookup(items)
+        var whole = options
+        // What the session has had is taken out of the lists, which must not end before k.
+        whole.k = Limits.k.upperBound
+        let lists = try await lookup(session.items.map { whole.question(feed, $0) })
+        try check(options, lists[0], feed)
+        guard lists[0].listsFor == "items" else {
+            throw RequestError(
+                .badRequest,
+                "feed \"\(feed)\" has lists for \(lists[0].listsFor), and sessions are answered from lists for items"
+            )
+        }
+        let k = options.k ?? lists[0].k
+        let merged = session.merged(lists, k: k)
+        let source = merged == nil ? lists[0].source.rawValue : "session"
+        var answer = lists[0]
+        answer.entries = merged ?? session.unmet(lists[0].entries, k: k)
+        meter.count(feed, source)
+        var writer = AnswerWriter()
+        writer.write(answer, feed: feed, id: nil, source: source, stamp: AnswerWriter.Stamp())
+        return .json(writer.bytes)
+    }
+
+    // MARK: all
+
+    /// An answer to each; throws where one of them cannot be answered.
+    private func lookup(_ questions: [FeedReader.Question]) async throws(RequestError) -> [Lookup] {
+        let answers: [FeedReader.Answer]
+        do {
+            answers = try await queue.lookup(questions)
+        } catch {
+            throw RequestError(.serviceUnavailable, "\(error)")
+        }
+        var found: [Lookup] = []
+        for (question, answer) in zip(questions, answers) {
+            switch answer {
+            case .success(let lookup?): found.append(lookup)
+            case .success(nil):
+                throw RequestError(
+                    .notFound,
+                    "feed \"\(question.feed)\" has no live release",
+                    hint: "`larder releases` lists all feeds"
+                )
+            case .failure(let error): throw RequestError(.serviceUnavailable, "\(error)")
+            }
+        }
+        return found
+    }
+
+    private func check(
+        _ options: LookupOptions,
+        _ found: Lookup,
+        _ feed: String
+    ) throws(RequestError) {
+        guard let arm = options.arm, found.arm != arm else { return }
+        throw RequestError(
+            .notFound,
+            "feed \"\(feed)\" has no arm \"\(arm)\" now",
+            hint: "`larder split \(feed)` shows the split, if there is one"
+        )
+    }
+
+    private func feed(_ context: BasicRequestContext) throws(RequestError) -> String {
+        let feed = try parameter("feed", context)
+        guard feed.utf8.count <= 63, feed.utf8.allSatisfy({ $0 == 45 || isLetterOrDigit($0) })
+        else {
+            throw RequestError(
+                .notFound,
+                "\"\(feed)\" is no feed: names are small letters, digits and hyphens"
+            )
+        }
+        return feed
+    }
+
+    private func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
+            || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+    }
+
+    private func id(_ context: BasicRequestContext) throws(RequestError) -> String {
+        let id = try parameter("id", context)
+        try LookupOptions.check(id, "id")
+        return id
+    }
+
+    private func parameter(
+        _ name: String,
+        _ context: BasicRequestContext
+    ) throws(RequestError) -> String {
+        let text = context.parameters.get(name) ?? ""
+        guard let decoded = text.removingPercentEncoding else {
+            throw RequestError(.badRequest, "the \(name) is not UTF-8, percent-encoded")
+        }
+        return decoded
+    }
+}

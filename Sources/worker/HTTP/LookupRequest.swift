@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+import CacheWriter
+import Foundation
+import Hummingbird
+
+/// What a request may ask, and how much of it.
+enum Limits {
+    /// Bytes of an id, a segment or a category.
+    static let id = 512
+    static let k = 1...10_000
+    /// Ids of one request.
+    static let batch = 1000
+    /// Items of a session; the newest are used.
+    static let session = 1000
+    /// Bytes of a request's body.
+    static let body = 1 << 20
+}
+
+/// A request that cannot be answered, in words for whoever sent it.
+struct RequestError: Error {
+    let status: HTTPResponse.Status
+    let message: String
+    var hint: String?
+
+    init(_ status: HTTPResponse.Status, _ message: String, hint: String? = nil) {
+        self.status = status
+        self.message = message
+        self.hint = hint
+    }
+}
+
+/// What is asked about a feed beside the ids.
+struct LookupOptions: Decodable {
+    var k: Int?
+    var segment: String?
+    var category: String?
+    var arm: String?
+
+    static let names = ["k", "segment", "category", "arm"]
+
+    /// From the query of an address; `others`: parameters that it may have beside.
+    init(_ request: Request, others: [String] = []) throws(RequestError) {
+        for (name, value) in request.uri.queryParameters {
+            switch name {
+            case "k":
+                guard let number = Int(value) else {
+                    throw RequestError(.badRequest, "k is \"\(value)\", but must be a number")
+                }
+                k = number
+            case "segment": segment = String(value)
+            case "category": category = String(value)
+            case "arm": arm = String(value)
+            case _ where others.contains(String(name)): break
+            default:
+                throw RequestError(
+                    .badRequest,
+                    "there is no parameter \"\(name)\"",
+                    hint: "there are \((Self.names + others).joined(separator: ", "))"
+                )
+            }
+        }
+        try check()
+    }
+
+    func check() throws(RequestError) {
+        if let k, !Limits.k.contains(k) {
+            throw RequestError(
+                .badRequest,
+                "k is \(k), but must be from \(Limits.k.lowerBound) to \(Limits.k.upperBound)"
+            )
+        }
+        for (name, value) in [("segment", segment), ("category", category), ("arm", arm)] {
+            if let value { try Self.check(value, name) }
+        }
+    }
+
+    static func check(_ text: String, _ name: String) throws(RequestError) {
+        if text.isEmpty { throw RequestError(.badRequest, "the \(name) is empty") }
+        if text.utf8.count > Limits.id {
+            throw RequestError(.badRequest, "the \(name) is longer than \(Limits.id) bytes")
+        }
+    }
+
+    func question(_ feed: String, _ id: String) -> FeedReader.Question {
+        FeedReader.Question(
+            feed: feed,
+            id: id,
+            segment: segment,
+            category: category,
+            arm: arm,
+            k: k
+        )
+    }
+}
+
+/// The body of a POST: ids to look up, or the items of a session.
+struct LookupBody: Decodable {
+    let ids: [String]?
+    let items: [String]?
+    let options: LookupOptions
+
+    private enum Key: String, CodingKey {
+        case ids
+        case items
+    }
+
+    init(from decoder: any Decoder) throws {
+        let keys = try decoder.container(keyedBy: Key.self)
+        ids = try keys.decodeIfPresent([String].self, forKey: .ids)
+        items = try keys.decodeIfPresent([String].self, forKey: .items)
+        options = try LookupOptions(from: decoder)
+    }
+
+    init(_ body: ByteBuffer) throws(RequestError) {
+        do {
+            self = try JSONDecoder().decode(Self.self, from: Data(body.readableBytesView))
+        } catch {
+            throw RequestError(
+                .badRequest,
+                "the body is not what is asked with",
+                hint: #"like {"ids": ["259", "260"], "k": 10}, or {"items": ["50", "172"]}"#
+            )
+        }
+        try options.check()
+        guard (ids == nil) != (items == nil) else {
+            throw RequestError(.badRequest, "the body must have either ids or items")
+        }
+        let (given, most) = (ids ?? items ?? [], ids == nil ? Limits.session : Limits.batch)
+        guard (1...most).contains(given.count) else {
+            throw RequestError(
+                .badRequest,
+                "there are \(given.count) \(ids == nil ? "items" : "ids"), but must be from 1 to \(most)"
+            )
+        }
+        for id in given { try LookupOptions.check(id, "id") }
+    }
+}
