@@ -3,39 +3,40 @@
 /// What readers are told beside which release is live.
 ///
 /// Everything has a version, and what is older than what is there changes nothing: so it does not
-/// matter in which order those who changed it come here.
+/// matter in which order those who changed it come here. The version that is there then is returned.
 extension FeedCache {
     /// The items that are left out of every list.
-    package func setHidden(_ items: [String], version: Int) async throws(CacheError) {
+    @discardableResult
+    package func setHidden(_ items: [String], version: Int) async throws(CacheError) -> Int {
         // Redis' Lua passes at most some 8,000 arguments to a command.
         let script = """
-            if tonumber(ARGV[1]) <= tonumber(redis.call('HGET', KEYS[1], 'hidden') or '-1') then
-              return 0
-            end
+            local known = tonumber(redis.call('HGET', KEYS[1], 'hidden') or '-1')
+            if tonumber(ARGV[1]) < known then return known end
             redis.call('DEL', KEYS[2])
             for first = 2, #ARGV, 1000 do
               redis.call('SADD', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
             end
             redis.call('HSET', KEYS[1], 'hidden', ARGV[1])
-            return 1
+            return tonumber(ARGV[1])
             """
-        try await client.command(
+        let answer = try await client.command(
             ["EVAL", script, "2", keys.head, keys.hidden, String(version)] + items
         )
+        return answer.number ?? version
     }
 
     /// Which shares of the ids read which releases; nil: all read the live one.
-    package func setSplit(_ split: Split?, version: Int) async throws(CacheError) {
+    @discardableResult
+    package func setSplit(_ split: Split?, version: Int) async throws(CacheError) -> Int {
         let script = """
-            if tonumber(ARGV[1]) <= tonumber(redis.call('HGET', KEYS[1], 'split-version') or '-1') then
-              return 0
-            end
+            local known = tonumber(redis.call('HGET', KEYS[1], 'split-version') or '-1')
+            if tonumber(ARGV[1]) < known then return known end
             if ARGV[2] == '' then redis.call('HDEL', KEYS[1], 'split')
             else redis.call('HSET', KEYS[1], 'split', ARGV[2]) end
             redis.call('HSET', KEYS[1], 'split-version', ARGV[1])
-            return 1
+            return tonumber(ARGV[1])
             """
-        try await client.command(
+        let answer = try await client.command(
             "EVAL",
             script,
             "1",
@@ -43,6 +44,7 @@ extension FeedCache {
             String(version),
             split?.text ?? ""
         )
+        return answer.number ?? version
     }
 
     /// The split that readers follow.
@@ -64,9 +66,7 @@ extension FeedCache {
 
     /// How long the lists of a release stay; nil when they are gone.
     package func expiry(of release: Int) async throws(CacheError) -> Duration? {
-        guard case .integer(let seconds) = try await client.command("TTL", keys.meta(release)),
-            seconds >= 0
-        else { return nil }
-        return .seconds(seconds)
+        let seconds = try await client.command("TTL", keys.meta(release)).number ?? -1
+        return seconds < 0 ? nil : .seconds(seconds)
     }
 }

@@ -170,7 +170,7 @@ package actor FeedReader {
                 k: release.k,
                 hasScores: release.format.hasScores,
                 listsFor: release.listsFor,
-                version: "\(release.number).\(head.version.hidden ?? "0")"
+                version: "\(release.number).\(head.version.hidden ?? "0").\(asked.arm ?? "")"
             )
         }
         throw .damaged(FeedHead.gone(question.feed, release.number))

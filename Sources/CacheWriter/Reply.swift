@@ -39,6 +39,10 @@ package enum Reply: Sendable, Equatable {
         return unsafe Array(UnsafeRawBufferPointer(start: start, count: Int(reply.pointee.len)))
     }
 
+    package var number: Int? {
+        if case .integer(let number) = self { number } else { nil }
+    }
+
     package var text: String? {
         switch self {
         case .bytes(let bytes): String(decoding: bytes, as: UTF8.self)

@@ -48,6 +48,19 @@ package struct HiddenItems: Sendable {
         }
     }
 
+    /// Gives what there is a version above one that was met elsewhere, unless it has a later one.
+    package func raise(feed: String, to version: Int) async throws(JobsError) {
+        try await during("change the hidden items of \"\(feed)\"") { () throws(PostgresError) in
+            try await client.execute(
+                """
+                UPDATE larder.feeds SET hidden_version = $2::bigint + 1
+                WHERE name = $1 AND hidden_version < $2::bigint
+                """,
+                [Parameter(feed), Parameter(version)]
+            )
+        }
+    }
+
     private func change(
         _ feed: String,
         _ statement: String,

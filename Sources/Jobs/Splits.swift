@@ -50,6 +50,19 @@ package struct Splits: Sendable {
         return snapshot
     }
 
+    /// Gives what there is a version above one that was met elsewhere, unless it has a later one.
+    package func raise(feed: String, to version: Int) async throws(JobsError) {
+        try await during("split \"\(feed)\"") { () throws(PostgresError) in
+            try await client.execute(
+                """
+                UPDATE larder.feeds SET split_version = $2::bigint + 1
+                WHERE name = $1 AND split_version < $2::bigint
+                """,
+                [Parameter(feed), Parameter(version)]
+            )
+        }
+    }
+
     /// Nil where there is no such feed.
     package func snapshot(feed: String) async throws(JobsError) -> Snapshot? {
         try await during("read the split of \"\(feed)\"") { () throws(PostgresError) in

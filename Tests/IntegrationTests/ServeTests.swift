@@ -123,6 +123,14 @@ import Testing
                 try await served.get("/v1/feeds/\(feed)/u3", "-H", "If-None-Match: \(tag)").status
                     == 304
             )
+            #expect(
+                try await served.get(
+                    "/v1/feeds/\(feed)/u3",
+                    "-H",
+                    "If-None-Match: W/\"2\(tag.dropFirst(3))"
+                )
+                .status == 200
+            )
             try await cache.setHidden(["1"], version: 1)
             let now = try await served.get(
                 "/v1/feeds/\(feed)/u3?k=2",
@@ -141,6 +149,8 @@ import Testing
             let own = try await served.get("/v1/feeds/\(feed)/u3")
             #expect(own.json["arm"] as? String == Split("s A=1:1 B=2:1")?.arm(of: "u3").name)
             #expect(try await served.get("/v1/feeds/\(feed)/u3?arm=C").status == 404)
+            let (before, after) = (try #require(now.headers["etag"]), own.headers["etag"])
+            #expect(before != after)
         }
     }
 

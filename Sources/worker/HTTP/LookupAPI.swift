@@ -28,10 +28,9 @@ struct LookupAPI {
         try check(options, found, feed)
         meter.count(feed, found.source.rawValue)
         // The list may have changed by the next request, and asking whether it has is cheap.
-        let headers: HTTPFields = [
-            .eTag: "W/\"\(found.version)\"", .cacheControl: "private, no-cache",
-        ]
-        if request.headers[values: .ifNoneMatch].contains(where: { $0.contains(found.version) }) {
+        let tag = "\"\(found.version)\""
+        let headers: HTTPFields = [.eTag: "W/\(tag)", .cacheControl: "private, no-cache"]
+        if request.headers[values: .ifNoneMatch].contains(where: { $0.contains(tag) }) {
             return Response(status: .notModified, headers: headers)
         }
         var writer = AnswerWriter()

@@ -15,7 +15,7 @@ struct ListMaker {
     let dataset: Dataset
     /// Those that lists are found by.
     let ids: Vocabulary
-    /// Nobody can have more than there is.
+    /// A list with fewer items is short; nobody can have more than there is.
     let longest: Int
     private let predict: Pipeline.Predict
     private let ranker: Ranker
@@ -32,7 +32,7 @@ struct ListMaker {
         self.dataset = dataset
         predict = pipeline.predict
         ids = dataset.ids(of: predict.audience)
-        longest = min(predict.served.k, dataset.items.count)
+        longest = min(predict.rules.k, dataset.items.count)
         ranker = try Ranker(
             model,
             fallback: Popularity.train(dataset, on: .all),
