@@ -17,6 +17,7 @@ extension FeedCache {
               redis.call('SADD', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
             end
             redis.call('HSET', KEYS[1], 'hidden', ARGV[1])
+            redis.call('HINCRBY', KEYS[1], 'changes', 1)
             return tonumber(ARGV[1])
             """
         let answer = try await client.command(

@@ -6,13 +6,13 @@ struct FeedHead: Sendable {
     /// What tells a head that has changed from one that has not; two small reads.
     struct Version: Sendable, Equatable {
         let live: Int
-        /// Of the set of hidden items; nil where there never was one.
-        let hidden: String?
+        /// How often the set of hidden items was written; nil where it never was.
+        let changes: String?
         let split: String?
 
         static func ask(_ keys: CacheKeys, in buffer: inout RESPBuffer) {
             buffer.append("GET", keys.live)
-            buffer.append("HMGET", keys.head, "hidden", "split")
+            buffer.append("HMGET", keys.head, "changes", "split")
         }
 
         /// Takes the two replies; nil where no release is live.
@@ -22,7 +22,7 @@ struct FeedHead: Sendable {
             guard case .array(let fields) = head, let live = pointer.text.flatMap({ Int($0) })
             else { return nil }
             self.live = live
-            hidden = fields[0].text
+            changes = fields[0].text
             split = fields[1].text
         }
     }

@@ -19,6 +19,9 @@ package actor FeedReader {
         package var category: String?
         /// Whose arm of a split is to be read, in place of the id's own.
         package var arm: String?
+        /// What a split goes by, where that is not the id: all that is asked for one reader must come
+        /// from one arm.
+        package var reader: String?
         /// Entries wanted; nil for as many as the feed's lists have.
         package var k: Int?
 
@@ -28,6 +31,7 @@ package actor FeedReader {
             segment: String? = nil,
             category: String? = nil,
             arm: String? = nil,
+            reader: String? = nil,
             k: Int? = nil
         ) {
             self.feed = feed
@@ -35,6 +39,7 @@ package actor FeedReader {
             self.segment = segment
             self.category = category
             self.arm = arm
+            self.reader = reader
             self.k = k
         }
     }
@@ -51,6 +56,7 @@ package actor FeedReader {
     package func lookup(_ questions: [Question]) async throws(CacheError) -> [Answer] {
         var answers = [Answer](repeating: .success(nil), count: questions.count)
         var open = Array(questions.indices)
+        var forgotten: Set<String> = []
         // Twice for a feed that is asked for the first time or has changed; more often only if it
         // changes again within that millisecond.
         while !open.isEmpty {
@@ -78,6 +84,17 @@ package actor FeedReader {
                 case .failed(let error): answers[place] = .failure(error)
                 case .gone, nil: answers[place] = .success(nil)
                 case .same(let head):
+                    // An arm's release may expire without a change of the head, which knows it then
+                    // no more when it is read again.
+                    if let asked, asked.release.number != head.version.live,
+                        found.allSatisfy({ $0 == .null }),
+                        forgotten.insert(question.feed).inserted
+                            || heads[question.feed] == nil
+                    {
+                        heads[question.feed] = nil
+                        again.append(place)
+                        continue
+                    }
                     answers[place] = Result { () throws(CacheError) in
                         try asked.map { ask throws(CacheError) in
                             try answer(question, head, ask, found)
@@ -129,7 +146,7 @@ package actor FeedReader {
         in buffer: inout RESPBuffer
     ) -> Asked {
         let names = CacheKeys(feed: question.feed)
-        let (release, arm) = head.release(for: question.id, arm: question.arm)
+        let (release, arm) = head.release(for: question.reader ?? question.id, arm: question.arm)
         var keys = [(Lookup.Source.list, names.list(release.number, question.id.utf8))]
         for (source, value) in [(.segment, question.segment), (.category, question.category)]
             as [(Lookup.Source, String?)]
@@ -170,7 +187,7 @@ package actor FeedReader {
                 k: release.k,
                 hasScores: release.format.hasScores,
                 listsFor: release.listsFor,
-                version: "\(release.number).\(head.version.hidden ?? "0").\(asked.arm ?? "")"
+                version: "\(release.number).\(head.version.changes ?? "0").\(asked.arm ?? "")"
             )
         }
         throw .damaged(FeedHead.gone(question.feed, release.number))

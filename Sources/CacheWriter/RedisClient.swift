@@ -66,6 +66,13 @@ package actor RedisClient {
         return reply
     }
 
+    /// Whether the server answers.
+    package func ping() throws(CacheError) {
+        var buffer = RESPBuffer()
+        buffer.append("PING")
+        _ = try read(buffer)
+    }
+
     /// Pipelines `count` commands that may safely be sent twice; `append` adds the i-th to the
     /// buffer.
     ///

@@ -61,6 +61,9 @@ import Testing
             #expect(listed.contains(before[3]) && !listed.contains(before[0] + " "))
             let why = try await larder.run("why", feed, "u1", before[0])
             #expect(why.output.contains("it was hidden when the list was made"), "\(why)")
+            #expect(!why.output.contains("answers otherwise"))
+            let now = try await larder.run("why", feed, "u1", before[3])
+            #expect(now.output.contains("it is hidden"), "\(now)")
 
             // The lists of release 1 were made before: they show it again.
             #expect(try await larder.run("rollback", feed).status == 0)

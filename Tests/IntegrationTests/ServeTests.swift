@@ -104,6 +104,21 @@ import Testing
             #expect(unknown.json["source"] as? String == "default")
             #expect((unknown.json["items"] as? [String])?.count == 4)
 
+            try await cache.write(
+                [
+                    .init(
+                        .segment,
+                        "New York & co",
+                        ListEncoder(.packedScored, ids: ["9"]).encode([0], scores: [1])
+                    )
+                ],
+                release: 1,
+                expire: .seconds(600)
+            )
+            let segment = try await served.get("/v1/feeds/\(feed)/nobody?segment=New+York+%26%20co")
+            #expect(segment.json["source"] as? String == "segment")
+            #expect(segment.json["items"] as? [String] == ["9"])
+
             let many = try await served.get(
                 "/v1/feeds/\(feed)",
                 "-d",
@@ -199,6 +214,7 @@ import Testing
                 (here + "/u1?kk=1", nil, 400, "no parameter \"kk\""),
                 (here + "/u1?segment=", nil, 400, "the segment is empty"),
                 (here + "/%ff", nil, 400, "not UTF-8"),
+                (here + "/u1?segment=%ff", nil, 400, "not UTF-8"),
                 (
                     here + "/" + String(repeating: "x", count: 513), nil, 400,
                     "longer than 512 bytes"

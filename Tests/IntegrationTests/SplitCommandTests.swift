@@ -103,6 +103,8 @@ import Testing
         #expect(try await reader.lookup(.init(feed: "f", id: id))?.arm == "A")
 
         try await server.command("DEL", "rec:f:1:_meta", "rec:f:1:_default")
+        // One that knew it, and one that never did.
+        #expect(try await reader.lookup(.init(feed: "f", id: id))?.release == 2)
         let found = try #require(try await FeedReader(client).lookup(.init(feed: "f", id: id)))
         #expect(found.release == 2 && found.arm == nil)
         #expect(found.entries.map(\.id) == ["r2"])

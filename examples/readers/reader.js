@@ -1,4 +1,4 @@
-// A feed's lists from Redis (npm install redis); docs/cache.md has the keys.
+// A feed's lists from Redis (npm install redis@4); docs/cache.md has the keys.
 const { createHash } = require("crypto");
 const { commandOptions } = require("redis");
 const { unpack } = require("./packed"); // not needed for json

@@ -40,7 +40,8 @@ package struct PopularLists {
                 }
             }
         }.map { entry in
-            let missing = rest.items.filter { !entry.list.items.contains($0) }
+            let own = Set(entry.list.items)
+            let missing = rest.items.lazy.filter { !own.contains($0) }
                 .prefix(max(0, k - entry.list.items.count))
             let list = RankedList(
                 items: entry.list.items + missing,
@@ -99,7 +100,9 @@ package struct PopularLists {
         }
         let text = try column.text(dataset)
         return worths.sorted { $0.key < $1.key }.map { code, items in
-            let best = items.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(k)
+            let best = items.filter { $0.value > 0 }.sorted {
+                ($1.value, $0.key) < ($0.value, $1.key)
+            }.prefix(k)
             let list = RankedList(
                 items: best.map(\.key),
                 scores: best.map { Float($0.value) },

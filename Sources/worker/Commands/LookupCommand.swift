@@ -14,7 +14,10 @@ struct LookupCommand: AsyncParsableCommand {
 
     @Argument(help: "The feed.") var feed: String
     @Argument(help: "A user's or an item's id.") var id: String
-    @Option(name: [.customShort("k"), .long], help: "How many entries. Default: all.")
+    @Option(
+        name: [.customShort("k"), .long],
+        help: "How many entries. Default: as many as the feed's lists have."
+    )
     var count: Int?
     @Option(help: "What the id's group is, for when it has no list of its own.")
     var segment: String?
@@ -87,7 +90,7 @@ struct LookupCommand: AsyncParsableCommand {
             case .default: "\(feed) has no list for \(name); the default list"
             }
         let arm = answer.arm.map { ", arm \($0)" } ?? ""
-        print("\(list), release \(answer.release)\(arm):")
+        print("\(list)\(answer.source == .list ? "," : " of") release \(answer.release)\(arm):")
         ListEntry.show(answer.entries)
     }
 

@@ -89,6 +89,12 @@ struct SplitCommand: AsyncParsableCommand {
         }
         _ = try await services.splits.set(split.text, feed: feed)
         try await services.tellReaders(of: feed)
+        // From here on they are not collected; they may have been a moment ago.
+        for release in arms.compactMap(\.release) where try await cache.expiry(of: release) == nil {
+            _ = try await services.splits.set(nil, feed: feed)
+            try await services.tellReaders(of: feed)
+            throw SettingsError("release \(release) of \"\(feed)\" was collected just now")
+        }
         if stores.json { return try Output.json(["split": split.text]) }
         print("\"\(feed)\" is split with salt \(salt); release \(live) is live")
         let total = arms.reduce(0) { $0 + $1.share }

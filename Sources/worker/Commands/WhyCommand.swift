@@ -77,13 +77,19 @@ struct WhyCommand: AsyncParsableCommand {
                 )
             }
             let released = try await services.released(feed, found.release)
-            let answer = try answer(released, found)
+            let hidden =
+                try await services.hiddenItems.snapshot(feed: feed)?.items.map(\.item) ?? []
+            let answer = try answer(released, found, hidden: Set(hidden))
             if stores.json { return try Output.json(answer) }
             show(answer)
         }
     }
 
-    private func answer(_ released: Released, _ found: Lookup) throws -> Answer {
+    private func answer(
+        _ released: Released,
+        _ found: Lookup,
+        hidden: Set<String>
+    ) throws -> Answer {
         let dataset = released.dataset
         let maker = try released.maker()
         let owner = maker.ids.index(of: id).map { Int($0) }
@@ -103,7 +109,12 @@ struct WhyCommand: AsyncParsableCommand {
             let rank = all?.items.firstIndex(of: Int32(index))
             entry.rank = rank.map { $0 + 1 }
             entry.score = rank.flatMap { all?.scores[$0] }
-            if place == nil { entry.absence = absence(Int32(index), released, query, entry, found) }
+            if place == nil {
+                entry.absence =
+                    hidden.contains(name)
+                    ? "it is hidden (see `larder hide \(feed)`)"
+                    : absence(Int32(index), released, query, entry, found)
+            }
             entry.near = near(Int32(index), used, dataset, similarities)
             return entry
         }
@@ -124,7 +135,11 @@ struct WhyCommand: AsyncParsableCommand {
             entries: names.map(entry),
             isAsServed: found.source != .list
                 ? nil
-                : made.map { $0.items.map { dataset.items[Int($0)] } == found.entries.map(\.id) }
+                : made.map { list in
+                    let shown = list.items.map { dataset.items[Int($0)] }
+                        .filter { !hidden.contains($0) }.prefix(found.k)
+                    return Array(shown) == found.entries.map(\.id)
+                }
         )
     }
 

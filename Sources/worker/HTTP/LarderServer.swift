@@ -34,7 +34,7 @@ struct LarderServer {
         router.add(middleware: MeterMiddleware(meter: meter))
         if let token { router.add(middleware: TokenMiddleware(token)) }
         LookupAPI(queue: LookupQueue(FeedReader(redis)), meter: meter).add(to: router)
-        watch(router, Metrics(services: services, meter: meter), redis)
+        watch(router, Metrics(services: services, redis: redis, meter: meter), redis)
         refuseOthers(router)
         return Application(
             router: router,
@@ -69,7 +69,7 @@ struct LarderServer {
         router.get("healthz") { _, _ in Response.text("ok\n") }
         router.get("readyz") { _, _ in
             do {
-                try await redis.command("PING")
+                try await redis.ping()
             } catch {
                 throw RequestError(.serviceUnavailable, "\(error)")
             }

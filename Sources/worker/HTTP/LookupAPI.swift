@@ -69,7 +69,7 @@ struct LookupAPI {
 
     private func session(_ request: Request, _ feed: String) async throws -> Response {
         let options = try LookupOptions(request, others: ["items"])
-        guard let text = request.uri.queryParameters["items"] else {
+        guard let text = try request.parameters().last(where: { $0.name == "items" })?.value else {
             throw RequestError(
                 .badRequest,
                 "no id and no items are given",
@@ -96,7 +96,14 @@ struct LookupAPI {
         var whole = options
         // What the session has had is taken out of the lists, which must not end before k.
         whole.k = Limits.k.upperBound
-        let lists = try await lookup(session.items.map { whole.question(feed, $0) })
+        let lists = try await lookup(
+            session.items.map { item in
+                var question = whole.question(feed, item)
+                // A session reads one arm, to its end.
+                question.reader = items[0]
+                return question
+            }
+        )
         try check(options, lists[0], feed)
         guard lists[0].listsFor == "items" else {
             throw RequestError(

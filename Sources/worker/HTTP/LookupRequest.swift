@@ -29,6 +29,22 @@ struct RequestError: Error {
     }
 }
 
+extension Request {
+    /// What stands behind the question mark, as forms and URL libraries write it: a space may be a plus.
+    func parameters() throws(RequestError) -> [(name: String, value: String)] {
+        var found: [(name: String, value: String)] = []
+        for pair in (uri.query ?? "").split(separator: "&") {
+            let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                .map { $0.replacing("+", with: " ").removingPercentEncoding }
+            guard let name = halves[0], let value = halves.count > 1 ? halves[1] : "" else {
+                throw RequestError(.badRequest, "\(pair) is not UTF-8, percent-encoded")
+            }
+            found.append((name, value))
+        }
+        return found
+    }
+}
+
 /// What is asked about a feed beside the ids.
 struct LookupOptions: Decodable {
     var k: Int?
@@ -40,17 +56,17 @@ struct LookupOptions: Decodable {
 
     /// From the query of an address; `others`: parameters that it may have beside.
     init(_ request: Request, others: [String] = []) throws(RequestError) {
-        for (name, value) in request.uri.queryParameters {
+        for (name, value) in try request.parameters() {
             switch name {
             case "k":
                 guard let number = Int(value) else {
                     throw RequestError(.badRequest, "k is \"\(value)\", but must be a number")
                 }
                 k = number
-            case "segment": segment = String(value)
-            case "category": category = String(value)
-            case "arm": arm = String(value)
-            case _ where others.contains(String(name)): break
+            case "segment": segment = value
+            case "category": category = value
+            case "arm": arm = value
+            case _ where others.contains(name): break
             default:
                 throw RequestError(
                     .badRequest,

@@ -5,13 +5,14 @@ import Jobs
 /// What `/metrics` says, in Prometheus' text format.
 struct Metrics {
     let services: Services
+    let redis: RedisClient
     let meter: ServerMeter
 
     func text() async -> String {
         var page = MetricsPage()
         addRequests(to: &page)
-        let redis = await answers { try await services.redis.command("PING") }
-        page.add("larder_redis_up", .gauge, "Redis answers.", redis ? 1 : 0)
+        let isThere = await answers { try await redis.ping() }
+        page.add("larder_redis_up", .gauge, "Redis answers.", isThere ? 1 : 0)
         // Lookups do not need Postgres, and what is known of them is told without it.
         var isUp = false
         do {
