@@ -19,14 +19,26 @@ package enum CacheError: Error, CustomStringConvertible, Equatable {
     package var description: String {
         switch self {
         case .unreachable(let why): "Redis cannot be reached: \(why)"
-        case .refused(let words) where words.hasPrefix("OOM"):
-            """
-            Redis is out of memory: \(words)
-            hint: raise maxmemory, or publish fewer or shorter lists (predict: k)
-            """
-        case .refused(let words): "Redis refused a command: \(words)"
+        case .refused(let words):
+            (isFull ? "Redis is out of memory: " : "Redis refused a command: ") + words
+                + (Self.hint(words).map { "\nhint: \($0)" } ?? "")
         case .damaged(let what): what
         case .fenced(let what): what
+        }
+    }
+
+    /// What to do about an error that starts with one of Redis' own words.
+    private static func hint(_ words: String) -> String? {
+        switch words.prefix(while: { $0 != " " }) {
+        case "OOM": "raise maxmemory, or publish fewer or shorter lists (predict: k)"
+        case "NOAUTH", "WRONGPASS":
+            "the Redis URL holds the name and the password: redis://user:password@host:6379"
+        case "NOPERM": "docs/cache.md says what Redis' user must be allowed"
+        case "READONLY": "this is a replica: give the address of the primary"
+        case "MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN":
+            "this is a Redis Cluster; Larder writes to a single server"
+        case "LOADING": "Redis reads its files, and answers when it has them all"
+        default: nil
         }
     }
 }

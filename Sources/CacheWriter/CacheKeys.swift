@@ -16,9 +16,16 @@ struct CacheKeys: Sendable {
 
     /// The field of `head` that says that a release is whole: `ready`, or `published` once it was
     /// live.
-    func state(_ release: Int) -> String { "release:\(release)" }
+    func state(_ release: Int) -> String { Self.state + String(release) }
 
-    /// Of a group of readers, or of everybody; nil of an id's own list.
+    /// Nil of the other fields.
+    func release(ofState field: String) -> Int? {
+        field.hasPrefix(Self.state) ? Int(field.dropFirst(Self.state.count)) : nil
+    }
+
+    private static let state = "release:"
+
+    /// The list of a segment or a category.
     func fallback(_ release: Int, _ source: Lookup.Source, _ value: String) -> String {
         "rec:\(feed):\(release):_\(source.rawValue):\(value)"
     }

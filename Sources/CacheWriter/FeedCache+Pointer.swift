@@ -12,6 +12,22 @@ extension FeedCache {
         try await client.command("HGET", keys.head, "previous").text.flatMap { Int($0) }
     }
 
+    /// The highest number of a release and the highest fencing token that Redis knows; 0 of none.
+    package func highest() async throws(CacheError) -> (release: Int, token: Int) {
+        guard case .array(let parts) = try await client.command("HGETALL", keys.head) else {
+            throw .damaged("\(keys.head) is no hash")
+        }
+        var highest = (release: try await live() ?? 0, token: 0)
+        for place in stride(from: 0, to: parts.count - 1, by: 2) {
+            guard let field = parts[place].text else { continue }
+            if field == "fence" { highest.token = parts[place + 1].text.flatMap { Int($0) } ?? 0 }
+            if let release = keys.release(ofState: field) {
+                highest.release = max(highest.release, release)
+            }
+        }
+        return highest
+    }
+
     /// Why the pointer is moved.
     package enum Move: String, Sendable {
         /// A release is put out for the first time. Once is all: a publisher that is run again

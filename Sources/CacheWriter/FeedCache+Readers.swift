@@ -1,51 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What readers are told beside which release is live.
-///
-/// Everything has a version, and what is older than what is there changes nothing: so it does not
-/// matter in which order those who changed it come here. The version that is there then is returned.
+/// What readers follow beside the pointer.
 extension FeedCache {
-    /// The items that are left out of every list.
-    @discardableResult
-    package func setHidden(_ items: [String], version: Int) async throws(CacheError) -> Int {
+    /// Gives readers the items that they leave out of every list, and which shares of the ids read
+    /// which releases; nil: all read the live one.
+    ///
+    /// What is no newer than what is there changes nothing: so it does not matter in which order those
+    /// who changed it come here.
+    package func setRules(
+        hidden: [String],
+        split: Split?,
+        version: Int
+    ) async throws(CacheError) {
         // Redis' Lua passes at most some 8,000 arguments to a command.
         let script = """
-            local known = tonumber(redis.call('HGET', KEYS[1], 'hidden') or '-1')
-            if tonumber(ARGV[1]) < known then return known end
+            local known = tonumber(redis.call('HGET', KEYS[1], 'rules') or '-1')
+            if tonumber(ARGV[1]) <= known then return end
             redis.call('DEL', KEYS[2])
-            for first = 2, #ARGV, 1000 do
+            for first = 3, #ARGV, 1000 do
               redis.call('SADD', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
             end
-            redis.call('HSET', KEYS[1], 'hidden', ARGV[1])
-            redis.call('HINCRBY', KEYS[1], 'changes', 1)
-            return tonumber(ARGV[1])
+            redis.call('HDEL', KEYS[1], 'split')
+            if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'split', ARGV[2]) end
+            redis.call('HSET', KEYS[1], 'rules', ARGV[1])
             """
-        let answer = try await client.command(
-            ["EVAL", script, "2", keys.head, keys.hidden, String(version)] + items
+        try await client.command(
+            ["EVAL", script, "2", keys.head, keys.hidden, String(version), split?.text ?? ""]
+                + hidden
         )
-        return answer.number ?? version
-    }
-
-    /// Which shares of the ids read which releases; nil: all read the live one.
-    @discardableResult
-    package func setSplit(_ split: Split?, version: Int) async throws(CacheError) -> Int {
-        let script = """
-            local known = tonumber(redis.call('HGET', KEYS[1], 'split-version') or '-1')
-            if tonumber(ARGV[1]) < known then return known end
-            if ARGV[2] == '' then redis.call('HDEL', KEYS[1], 'split')
-            else redis.call('HSET', KEYS[1], 'split', ARGV[2]) end
-            redis.call('HSET', KEYS[1], 'split-version', ARGV[1])
-            return tonumber(ARGV[1])
-            """
-        let answer = try await client.command(
-            "EVAL",
-            script,
-            "1",
-            keys.head,
-            String(version),
-            split?.text ?? ""
-        )
-        return answer.number ?? version
     }
 
     /// The split that readers follow.

@@ -65,6 +65,7 @@ package struct FeedCache: Sendable {
         release: Int,
         expire: Duration
     ) async throws(CacheError) {
+        guard !fallbacks.isEmpty else { return }
         let seconds = String(expire.components.seconds)
         let keys = keys
         _ = try await client.pipeline(2 * fallbacks.count) { place, buffer in

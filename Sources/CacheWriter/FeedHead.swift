@@ -6,24 +6,21 @@ struct FeedHead: Sendable {
     /// What tells a head that has changed from one that has not; two small reads.
     struct Version: Sendable, Equatable {
         let live: Int
-        /// How often the set of hidden items was written; nil where it never was.
-        let changes: String?
-        let split: String?
+        /// The version of what readers follow beside the pointer; nil where they never were told.
+        let rules: String?
 
         static func ask(_ keys: CacheKeys, in buffer: inout RESPBuffer) {
             buffer.append("GET", keys.live)
-            buffer.append("HMGET", keys.head, "changes", "split")
+            buffer.append("HGET", keys.head, "rules")
         }
 
         /// Takes the two replies; nil where no release is live.
         init?(taking replies: inout ArraySlice<Reply>) throws(CacheError) {
             let (pointer, head) = (replies.removeFirst(), replies.removeFirst())
             for case .error(let words) in [pointer, head] { throw .refused(words) }
-            guard case .array(let fields) = head, let live = pointer.text.flatMap({ Int($0) })
-            else { return nil }
+            guard let live = pointer.text.flatMap({ Int($0) }) else { return nil }
             self.live = live
-            changes = fields[0].text
-            split = fields[1].text
+            rules = head.text
         }
     }
 
@@ -46,17 +43,19 @@ struct FeedHead: Sendable {
     /// Reads what belongs to a version.
     init(of feed: String, _ version: Version, from client: RedisClient) async throws(CacheError) {
         let keys = CacheKeys(feed: feed)
-        let split = version.split.flatMap { Split($0) }
-        let releases = [version.live] + (split?.arms.compactMap(\.release) ?? [])
-        var buffer = RESPBuffer()
-        buffer.append("SMEMBERS", keys.hidden)
-        for release in releases { buffer.append("HMGET", keys.meta(release), "format", "k", "for") }
-        let replies = try await client.read(buffer)
-        guard case .array(let hidden) = replies[0] else {
+        var rules = RESPBuffer()
+        rules.append("SMEMBERS", keys.hidden)
+        rules.append("HGET", keys.head, "split")
+        let told = try await client.read(rules)
+        guard case .array(let hidden) = told[0] else {
             throw .damaged("\(keys.hidden) is no set")
         }
+        let split = told[1].text.flatMap { Split($0) }
+        let releases = [version.live] + (split?.arms.compactMap(\.release) ?? [])
+        var about = RESPBuffer()
+        for release in releases { about.append("HMGET", keys.meta(release), "format", "k", "for") }
         var found: [Int: Release] = [:]
-        for (number, reply) in zip(releases, replies.dropFirst()) {
+        for (number, reply) in zip(releases, try await client.read(about)) {
             found[number] = Release(number, reply)
         }
         guard let live = found[version.live] else { throw .damaged(Self.gone(feed, version.live)) }

@@ -11,7 +11,7 @@ package actor FeedReader {
     package init(_ client: RedisClient) { self.client = client }
 
     /// What is asked.
-    package struct Question: Sendable, Hashable {
+    package struct Question: Sendable {
         package var feed: String
         package var id: String
         /// What the id's group is, and what is looked at, for lists in place of one of its own.
@@ -19,8 +19,8 @@ package actor FeedReader {
         package var category: String?
         /// Whose arm of a split is to be read, in place of the id's own.
         package var arm: String?
-        /// What a split goes by, where that is not the id: all that is asked for one reader must come
-        /// from one arm.
+        /// What a split goes by where that is not the id, so that all that one reader asks comes from
+        /// one arm.
         package var reader: String?
         /// Entries wanted; nil for as many as the feed's lists have.
         package var k: Int?
@@ -84,8 +84,8 @@ package actor FeedReader {
                 case .failed(let error): answers[place] = .failure(error)
                 case .gone, nil: answers[place] = .success(nil)
                 case .same(let head):
-                    // An arm's release may expire without a change of the head, which knows it then
-                    // no more when it is read again.
+                    // An arm's release expires without a change of the head; read again, the head
+                    // does not have it.
                     if let asked, asked.release.number != head.version.live,
                         found.allSatisfy({ $0 == .null }),
                         forgotten.insert(question.feed).inserted
@@ -187,7 +187,7 @@ package actor FeedReader {
                 k: release.k,
                 hasScores: release.format.hasScores,
                 listsFor: release.listsFor,
-                version: "\(release.number).\(head.version.changes ?? "0").\(asked.arm ?? "")"
+                version: "\(release.number).\(head.version.rules ?? "0").\(asked.arm ?? "")"
             )
         }
         throw .damaged(FeedHead.gone(question.feed, release.number))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// JSON's strings and numbers, where Foundation's encoder would be most of the work.
+/// JSON's strings and numbers, for what is written too often for Foundation's encoder.
 package enum JSONText {
     /// The shortest text that reads back as the same Float; JSON has no infinities.
     package static func number(_ score: Float) -> String {

@@ -3,7 +3,7 @@
 /// What a service gets for an id.
 package struct Lookup: Sendable {
     /// Whose list it is: the first of these that there is.
-    package enum Source: String, Sendable, Encodable, CaseIterable {
+    package enum Source: String, Sendable, Encodable {
         /// The id's own.
         case list
         /// Of the group of users that the reader named.

@@ -9,7 +9,7 @@ private import Synchronization
 package final class LookupQueue: Sendable {
     private let reader: FeedReader
     private let state = Mutex(State())
-    /// So many in a round trip: a batch should be a fraction of a millisecond.
+    /// Questions of one round trip; those who come later wait for it.
     private static let most = 256
     /// Redis is left alone for so long after it did not answer.
     private static let pause = Duration.milliseconds(100)

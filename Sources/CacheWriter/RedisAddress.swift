@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+private import Foundation
 
-/// Where a Redis server is: `redis://[user:password@]host[:port][/db]` or `unix:///path[?db=n]`.
+/// Where a Redis server is, and who asks: `redis://[user[:password]@]host[:port][/db]`, or
+/// `unix://[user[:password]@]/path[?db=n]`.
+///
+/// As in other URLs, `%40` in a name or a password is an `@`.
 package struct RedisAddress: Sendable, Equatable {
     package var host = "127.0.0.1"
     package var port = 6379
@@ -10,54 +14,87 @@ package struct RedisAddress: Sendable, Equatable {
     package var password: String?
     package var database = 0
 
-    /// Nil when the text is neither form; the text may hold a password and is not repeated.
-    package init?(_ url: String) {
-        if let path = url.stripping("unix://") {
+    /// Why a text is no address; the text may hold a password and is not repeated.
+    package enum Problem: Error {
+        case isMalformed
+        /// Debian's hiredis, 0.14, has no TLS.
+        case wantsTLS
+    }
+
+    package init(socket: String) { self.socket = socket }
+
+    package init(_ url: String) throws(Problem) {
+        if url.hasPrefix("rediss://") { throw .wantsTLS }
+        if let rest = url.stripping("unix://") {
+            guard let slash = rest.firstIndex(of: "/") else { throw .isMalformed }
+            let path = rest[slash...]
+            guard try takeCredentials(String(rest[..<slash])).isEmpty else { throw .isMalformed }
             let parts = path.split(separator: "?", maxSplits: 1)
-            guard let socket = parts.first, socket.hasPrefix("/") else { return nil }
-            self.socket = String(socket)
+            socket = String(parts[0])
             if parts.count == 2 {
-                guard let number = String(parts[1]).stripping("db=").flatMap({ Int($0) }) else {
-                    return nil
-                }
-                database = number
+                guard let text = String(parts[1]).stripping("db=") else { throw .isMalformed }
+                database = try Self.number(text)
             }
             return
         }
-        guard var rest = url.stripping("redis://") else { return nil }
-        if let slash = rest.firstIndex(of: "/") {
-            let number = rest[rest.index(after: slash)...]
-            if !number.isEmpty {
-                guard let number = Int(number) else { return nil }
-                database = number
-            }
-            rest = String(rest[..<slash])
+        guard let rest = url.stripping("redis://") else { throw .isMalformed }
+        let parts = try takeCredentials(rest).split(
+            separator: "/",
+            maxSplits: 1,
+            omittingEmptySubsequences: false
+        )
+        if parts.count == 2, !parts[1].isEmpty { database = try Self.number(parts[1]) }
+        try takeServer(parts[0])
+    }
+
+    /// Takes what stands before the last `@`, and returns what is behind it.
+    private mutating func takeCredentials(_ text: String) throws(Problem) -> Substring {
+        guard let at = text.lastIndex(of: "@") else { return text[...] }
+        let parts = text[..<at].split(
+            separator: ":",
+            maxSplits: 1,
+            omittingEmptySubsequences: false
+        )
+        let words = parts.map { String($0).removingPercentEncoding }
+        guard words.count == 2, let name = words[0], let secret = words[1] else {
+            throw .isMalformed
         }
-        if let at = rest.lastIndex(of: "@") {
-            let credentials = rest[..<at].split(
-                separator: ":",
-                maxSplits: 1,
-                omittingEmptySubsequences: false
-            )
-            guard credentials.count == 2 else { return nil }
-            user = credentials[0].isEmpty ? nil : String(credentials[0])
-            password = String(credentials[1])
-            rest = String(rest[rest.index(after: at)...])
+        user = name.isEmpty ? nil : name
+        password = secret
+        return text[text.index(after: at)...]
+    }
+
+    /// `host`, `host:port`, `[::1]` or `[::1]:port`.
+    private mutating func takeServer(_ text: Substring) throws(Problem) {
+        var rest = text
+        if text.hasPrefix("[") {
+            guard let end = text.firstIndex(of: "]") else { throw .isMalformed }
+            host = String(text[text.index(after: text.startIndex)..<end])
+            rest = text[text.index(after: end)...]
+        } else {
+            let end = text.firstIndex(of: ":") ?? text.endIndex
+            host = String(text[..<end])
+            rest = text[end...]
         }
-        let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count <= 2, let name = parts.first, !name.isEmpty else { return nil }
-        host = String(name)
-        if parts.count == 2 {
-            guard let number = Int(parts[1]), (1...65_535).contains(number) else { return nil }
-            port = number
-        }
+        guard !host.isEmpty else { throw .isMalformed }
+        if rest.isEmpty { return }
+        guard rest.hasPrefix(":") else { throw .isMalformed }
+        port = try Self.number(rest.dropFirst())
+        guard (1...65_535).contains(port) else { throw .isMalformed }
+    }
+
+    private static func number(_ text: some StringProtocol) throws(Problem) -> Int {
+        guard let number = Int(text), number >= 0 else { throw .isMalformed }
+        return number
     }
 
     /// The text that `init` reads back; with the password, so never for people's eyes.
     package var url: String {
-        if let socket { return "unix://\(socket)?db=\(database)" }
-        let credentials = password.map { "\(user ?? ""):\($0)@" } ?? ""
-        return "redis://\(credentials)\(host):\(port)/\(database)"
+        let credentials =
+            password.map { "\((user ?? "").percentEncoded):\($0.percentEncoded)@" } ?? ""
+        if let socket { return "unix://\(credentials)\(socket)?db=\(database)" }
+        let name = host.contains(":") ? "[\(host)]" : host
+        return "redis://\(credentials)\(name):\(port)/\(database)"
     }
 
     /// Without the password.
@@ -69,5 +106,9 @@ package struct RedisAddress: Sendable, Equatable {
 extension String {
     fileprivate func stripping(_ prefix: String) -> String? {
         hasPrefix(prefix) ? String(dropFirst(prefix.count)) : nil
+    }
+
+    fileprivate var percentEncoded: String {
+        addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? self
     }
 }

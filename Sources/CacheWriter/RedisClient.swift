@@ -78,7 +78,7 @@ package actor RedisClient {
     ///
     /// Returns the bytes sent.
     ///
-    /// Replies are counted without being parsed. If one is an error, its window is sent again to
+    /// Replies are counted without being parsed. What an error came back for is sent again, once, to
     /// learn the words, which are thrown.
     func pipeline(
         _ count: Int,
@@ -103,19 +103,19 @@ package actor RedisClient {
                     inFlight.append(first..<next)
                     continue
                 }
-                let window = inFlight.removeFirst()
-                guard try connection.countErrors(in: window.count, reader) > 0 else { continue }
+                var refused = try connection.errors(at: inFlight.removeFirst(), reader)
+                if refused.isEmpty { continue }
                 // The other replies must be read before the connection can be asked again.
-                for other in inFlight { _ = try connection.countErrors(in: other.count, reader) }
-                try resend(([window] + inFlight).joined(), append, on: connection)
+                for other in inFlight { refused += try connection.errors(at: other, reader) }
                 inFlight = []
+                try resend(refused, append, on: connection)
             }
             return sent
         }
     }
 
     private func resend(
-        _ places: some Sequence<Int>,
+        _ places: [Int],
         _ append: (Int, inout RESPBuffer) -> Void,
         on connection: borrowing RedisConnection
     ) throws(CacheError) {

@@ -65,7 +65,8 @@ private import Glibc
         for _ in 0..<commands.commands {
             var raw: UnsafeMutableRawPointer?
             guard unsafe redisGetReply(context, &raw) == REDIS_OK, let reply = unsafe raw else {
-                throw errno == EAGAIN
+                // Of a connection that was closed, errno says nothing.
+                throw unsafe context.pointee.err == REDIS_ERR_IO && errno == EAGAIN
                     ? .unreachable("no reply within the time limit") : lost()
             }
             replies.append(
@@ -76,7 +77,7 @@ private import Glibc
         return replies
     }
 
-    /// Writes the buffer to the socket; its replies are read by `countReplies` later.
+    /// Writes the buffer to the socket; its replies are read by `errors` later.
     borrowing func send(_ commands: RESPBuffer) throws(CacheError) {
         let descriptor = unsafe context.pointee.fd
         let failure = unsafe commands.bytes.withUnsafeBytes { bytes -> Int32 in
@@ -103,21 +104,21 @@ private import Glibc
         }
     }
 
-    /// Reads `count` replies and returns how many of them are errors.
+    /// Reads the replies to the commands at some places, and returns at which of them are errors.
     ///
-    /// Nothing is allocated for them: the reader without functions returns each reply's type.
-    borrowing func countErrors(
-        in count: Int,
+    /// Nothing is allocated for a reply: the reader without functions returns each reply's type.
+    borrowing func errors(
+        at places: Range<Int>,
         _ reader: borrowing CountingReader
-    ) throws(CacheError) -> Int {
-        var errors = 0
-        var seen = 0
+    ) throws(CacheError) -> [Int] {
+        var errors: [Int] = []
+        var place = places.lowerBound
         let descriptor = unsafe context.pointee.fd
-        while seen < count {
+        while place < places.upperBound {
             switch reader.next() {
             case .reply(let isError):
-                seen += 1
-                if isError { errors += 1 }
+                if isError { errors.append(place) }
+                place += 1
             case .incomplete:
                 try reader.fill(from: descriptor)
             case .broken:

@@ -27,6 +27,8 @@ package struct Releases: Sendable {
     }
 
     /// The number of the run's release; the same one when the job is run again.
+    ///
+    /// `known`: the highest number in Redis.
     package func reserve(
         feed: String,
         run: Int,
@@ -34,7 +36,8 @@ package struct Releases: Sendable {
         format: String,
         k: Int,
         dataset: String,
-        model: String
+        model: String,
+        known: Int
     ) async throws(JobsError) -> Int {
         let numbers = try await during("reserve a release of \"\(feed)\"") {
             () throws(PostgresError) in
@@ -42,7 +45,7 @@ package struct Releases: Sendable {
                 SQL.reserveRelease,
                 [
                     Parameter(feed), Parameter(run), Parameter(listsFor), Parameter(format),
-                    Parameter(k), Parameter(dataset), Parameter(model),
+                    Parameter(k), Parameter(dataset), Parameter(model), Parameter(known),
                 ]
             ) { row throws(PostgresError) in try row.decode("number", Int.self) }
         }
@@ -98,6 +101,24 @@ package struct Releases: Sendable {
                 row throws(PostgresError) in try row.decode("token", Int.self)
             }
         }[0]
+    }
+
+    /// Makes the fencing tokens of leases and movers to come higher than one that Redis has met: where
+    /// Postgres was restored from a backup they start below it.
+    package func raiseTokens(above token: Int) async throws(JobsError) {
+        try await during("raise the fencing token") { () throws(PostgresError) in
+            try await client.transaction { connection throws(PostgresError) in
+                // One at a time: a second one would set the sequence back.
+                _ = try connection.execute("SELECT pg_advisory_xact_lock(1818325604, 0)", [])
+                _ = try connection.execute(
+                    """
+                    SELECT setval('larder.leases', $1::bigint) FROM larder.leases
+                    WHERE last_value < $1::bigint
+                    """,
+                    [Parameter(token)]
+                )
+            }
+        }
     }
 
     /// A time that readers were sent to a release.

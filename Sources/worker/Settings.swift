@@ -45,6 +45,16 @@ struct StoreOptions: ParsableArguments {
     @Flag(help: "Print JSON for machines.")
     var json = false
 
+    /// What a command needs of larder's schema in Postgres.
+    enum Schema {
+        /// It is brought up to date first.
+        case migrated
+        /// It must be up to date.
+        case checked
+        /// Nothing: Postgres may be away.
+        case unasked
+    }
+
     private static func environment(_ name: String) -> String? {
         let value = ProcessInfo.processInfo.environment[name] ?? ""
         return value.isEmpty ? nil : value
@@ -70,28 +80,38 @@ struct StoreOptions: ParsableArguments {
         return absolute
     }
 
+    private static func redisAddress(_ text: String) throws -> RedisAddress {
+        do {
+            return try RedisAddress(text)
+        } catch .isMalformed {
+            throw SettingsError(
+                """
+                the Redis URL cannot be read
+                hint: it looks like redis://user:password@host:6379/0, with %40 for an @ in a name or a password
+                """
+            )
+        } catch .wantsTLS {
+            throw SettingsError(
+                """
+                the Redis URL asks for TLS (rediss://), which Larder does not speak
+                hint: put a TLS proxy such as stunnel beside it, and give its address with redis://
+                """
+            )
+        }
+    }
+
     /// Calls `body` with the stores; starts private servers first where no URL is given, and
     /// leaves them when `body` returns.
-    ///
-    /// `checking`: whether Postgres must have larder's schema; without it, nothing is asked of it.
     func withServices<T>(
-        migrating: Bool = false,
-        checking: Bool = true,
+        schema: Schema = .checked,
         _ body: (Services, _ isPrivate: Bool) async throws -> T
     ) async throws -> T {
         let database = databaseURL ?? Self.databaseOfEnvironment
         let redisText = redisURL ?? Self.environment("LARDER_REDIS_URL")
-        let address = try redisText.map { text in
-            guard let address = RedisAddress(text) else {
-                throw SettingsError(
-                    "the Redis URL cannot be read\nhint: it looks like redis://host:6379/0"
-                )
-            }
-            return address
-        }
+        let address = try redisText.map { try Self.redisAddress($0) }
         let store = try artifactStore()
         if let database, let address {
-            return try await use(database, address, store, migrating, checking, false, body)
+            return try await use(database, address, store, schema, false, body)
         }
         let servers = try await PrivateServers.join(home: homeFolder()) { note($0) }
         do {
@@ -100,8 +120,7 @@ struct StoreOptions: ParsableArguments {
                 database ?? servers.database,
                 address ?? servers.redis,
                 store,
-                database == nil || migrating,
-                checking,
+                database == nil ? .migrated : schema,
                 database == nil,
                 body
             )
@@ -117,8 +136,7 @@ struct StoreOptions: ParsableArguments {
         _ database: String,
         _ redis: RedisAddress,
         _ artifacts: ArtifactStore,
-        _ migrating: Bool,
-        _ checking: Bool,
+        _ schema: Schema,
         _ isPrivate: Bool,
         _ body: (Services, Bool) async throws -> T
     ) async throws -> T {
@@ -127,10 +145,11 @@ struct StoreOptions: ParsableArguments {
             redis: redis,
             artifacts: artifacts
         )
-        if migrating {
+        switch schema {
+        case .migrated:
             for name in try await services.migrator.migrate() { note("migrated to \(name)") }
-        } else if checking {
-            try await services.migrator.check()
+        case .checked: try await services.migrator.check()
+        case .unasked: break
         }
         return try await body(services, isPrivate)
     }

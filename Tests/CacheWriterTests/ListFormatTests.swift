@@ -75,16 +75,6 @@ struct ListFormatTests {
     }
 
     @Test func `whatever happens to a list, it is read as Foundation reads it`() {
-        struct Pair: Decodable, Equatable {
-            let id: String
-            let score: Double
-
-            init(from decoder: any Decoder) throws {
-                var pair = try decoder.unkeyedContainer()
-                id = try pair.decode(String.self)
-                score = try pair.decode(Double.self)
-            }
-        }
         let plain = Array(#"["50","日本","a b","q\"x\u00e9",""]"#.utf8)
         let scored = Array(#"[["50",0.5],["日",-1.25e-05],["x",0],["y",12]]"#.utf8)
         // No e: Foundation does not know that 0e5 is a number.
@@ -106,7 +96,7 @@ struct ListFormatTests {
                 let expected = try? decoder.decode([String].self, from: Data(bytes))
                 #expect(ListFormat.json.decode(bytes)?.map(\.id) == expected, shown)
             } else {
-                let expected = try? decoder.decode([Pair].self, from: Data(bytes))
+                let expected = try? decoder.decode([JSONList.Pair].self, from: Data(bytes))
                 let found = ListFormat.jsonScored.decode(bytes)
                 #expect(found?.map(\.id) == expected?.map(\.id), shown)
                 #expect(found?.map(\.score) == expected?.map(\.score), shown)
@@ -153,27 +143,34 @@ struct RESPBufferTests {
 
 struct RedisAddressTests {
     @Test func `URLs are read as redis-cli reads them`() throws {
-        let full = try #require(RedisAddress("redis://me:p@ss:w@cache.local:7000/3"))
+        let full = try RedisAddress("redis://me:p@ss:w@cache.local:7000/3")
         #expect(full.host == "cache.local" && full.port == 7000 && full.database == 3)
         #expect(full.user == "me" && full.password == "p@ss:w")
         #expect(!full.shown.contains("p@ss"))
-        let bare = try #require(RedisAddress("redis://localhost"))
+        let bare = try RedisAddress("redis://localhost")
         #expect(bare.host == "localhost" && bare.port == 6379 && bare.password == nil)
-        let onlyPassword = try #require(RedisAddress("redis://:secret@h"))
+        let onlyPassword = try RedisAddress("redis://:secret@h")
         #expect(onlyPassword.user == nil && onlyPassword.password == "secret")
-        let socket = try #require(RedisAddress("unix:///run/redis.sock?db=2"))
+        let socket = try RedisAddress("unix:///run/redis.sock?db=2")
         #expect(socket.socket == "/run/redis.sock" && socket.database == 2)
-        for address in [full, bare, onlyPassword, socket] {
-            #expect(RedisAddress(address.url) == address)
+        let coded = try RedisAddress("redis://a%40b:%2F%25%E6%97%A5@[::1]:7000")
+        #expect(coded.user == "a@b" && coded.password == "/%日")
+        #expect(coded.host == "::1" && coded.port == 7000)
+        let own = try RedisAddress("unix://me:pw@/run/a@b.sock")
+        #expect(own.user == "me" && own.password == "pw" && own.socket == "/run/a@b.sock")
+        let odd = RedisAddress(socket: "/home/a@b:c%/redis.sock")
+        for address in [full, bare, onlyPassword, socket, coded, own, odd] {
+            #expect(try RedisAddress(address.url) == address)
         }
     }
 
     @Test(arguments: [
         "", "localhost:6379", "http://x", "redis://", "redis://h:port", "redis://h:0",
         "redis://h/x",
-        "unix://relative", "unix:///s?x=1", "redis://user@h", "redis://h:1:2",
+        "unix://relative", "unix:///s?x=1", "redis://user@h", "redis://h:1:2", "redis://h/-1",
+        "redis://[::1", "redis://[::1]7000", "redis://u:%4@h", "redis://u:%ff@h",
     ])
     func `what is not an address is refused`(_ url: String) {
-        #expect(RedisAddress(url) == nil)
+        #expect(throws: RedisAddress.Problem.isMalformed) { try RedisAddress(url) }
     }
 }

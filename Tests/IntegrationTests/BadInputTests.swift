@@ -148,19 +148,14 @@ import Testing
 
     @Test func `a Redis that is full keeps the old release live`() async throws {
         let server = try await OwnRedis(arguments: ["--maxmemory-policy", "noeviction"])
-        try await TestServers.withDatabase { database in
-            let larder = Larder(
-                database: database.target,
-                redis: server.url,
-                home: files.folder.path + "/home"
-            )
+        try await files.with(redis: server) { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")
             defer { worker.kill() }
             #expect(try await larder.run("run", files.pipeline(feed: feed), "--follow").status == 0)
             try await server.command("CONFIG", "SET", "maxmemory", "1mb")
             #expect(try await larder.run("run", files.pipeline(feed: feed)).status == 0)
-            let client = Client(ConnectionSettings(database.target))
+            let client = Client(ConnectionSettings(larder.database))
             try await waitUntil("Redis is full") {
                 try await files.jobs(client, "last_error LIKE '%out of memory%'") > 0
             }

@@ -31,9 +31,19 @@ struct CommandFeed {
         )
     }
 
-    func with(_ body: (Larder) async throws -> Void) async throws {
+    /// `redis`: one of the test's own, in place of the one that all tests share.
+    func with(
+        redis: OwnRedis? = nil,
+        _ body: (Larder) async throws -> Void
+    ) async throws {
         try await TestServers.withDatabase { database in
-            try await body(Larder(database, home: folder.path + "/home"))
+            try await body(
+                Larder(
+                    database: database.target,
+                    redis: redis?.url ?? TestServers.redisURL,
+                    home: folder.path + "/home"
+                )
+            )
         }
     }
 

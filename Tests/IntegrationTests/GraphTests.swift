@@ -108,11 +108,12 @@ import Testing
             for part in parts.dropLast() { try await hand.finish(part) }
             #expect(try await hand.claim().isEmpty)
             try await hand.finish(#require(parts.last))
-            let join = try await hand.claim()
-            #expect(join.map(\.name) == ["join"])
+            let ready = try await hand.claim()
+            #expect(ready.map(\.name) == ["join"])
+            let join = try #require(ready.first)
             try await hand.queue.closeGroups()
             #expect(try await hand.claim().isEmpty)
-            try await hand.finish(join[0])
+            try await hand.finish(join)
             #expect(try await hand.runState(run) == "succeeded")
         }
     }
@@ -299,7 +300,7 @@ import Testing
             let client = Client(settings)
             try await client.execute("INSERT INTO larder.feeds (name) VALUES ('f')")
             let releases = Releases(client)
-            func reserve(_ run: Int) async throws -> Int {
+            func reserve(_ run: Int, known: Int = 0) async throws -> Int {
                 try await releases.reserve(
                     feed: "f",
                     run: run,
@@ -307,7 +308,8 @@ import Testing
                     format: "json",
                     k: 10,
                     dataset: "d",
-                    model: "m"
+                    model: "m",
+                    known: known
                 )
             }
             #expect(try await reserve(1) == 1)

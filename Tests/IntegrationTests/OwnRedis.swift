@@ -14,14 +14,11 @@ final class OwnRedis: Sendable {
     init(arguments: [String] = []) async throws {
         folder = try TemporaryFolder()
         self.arguments = arguments
-        guard let address = RedisAddress("unix://\(folder.path)/redis.sock") else {
-            throw TestServers.Missing()
-        }
-        self.address = address
+        address = RedisAddress(socket: folder.path + "/redis.sock")
         try await start()
     }
 
-    var url: String { "unix://\(folder.path)/redis.sock" }
+    var url: String { address.url }
 
     func start() async throws {
         let started = try await BackgroundProcess(

@@ -20,7 +20,8 @@ extension Queue {
             }
     }
 
-    func openSession(ttl: Duration = .seconds(60)) async throws -> Session {
+    /// For longer than a test takes: nobody sends heartbeats.
+    func openSession(ttl: Duration = .seconds(3600)) async throws -> Session {
         let session = Session(id: UUID().uuidString.lowercased(), host: "t", pid: 1, slots: 1)
         try await open(session, ttl: ttl)
         return session

@@ -79,8 +79,11 @@ import Testing
             )
         }
         try await cache.flip(from: nil, to: 2, token: 1, .publish)
-        try await cache.setHidden(stride(from: 0, to: 40, by: 4).map { feed.items[$0] }, version: 1)
-        try await cache.setSplit(Split("s A=1:3 B=live:4"), version: 1)
+        try await cache.setRules(
+            hidden: stride(from: 0, to: 40, by: 4).map { feed.items[$0] },
+            split: Split("s A=1:3 B=live:4"),
+            version: 1
+        )
         try await cache.installFunction()
     }
 

@@ -9,87 +9,18 @@ import Testing
 
 /// `larder serve`, asked as services ask it.
 @Suite(.timeLimit(Effort.limit)) struct ServeTests {
-    private let folder: TemporaryFolder
-    private let feed = TestServers.uniqueFeed()
+    private let feed: ServedFeed
 
-    init() throws { folder = try TemporaryFolder() }
-
-    /// Releases whose every list starts with the release's own number, for u0 to u15.
-    private func write(
-        _ releases: ClosedRange<Int>,
-        to client: RedisClient,
-        format: ListFormat = .json,
-        listsFor: String = "users"
-    ) async throws -> FeedCache {
-        let cache = FeedCache(feed, on: client)
-        for release in releases {
-            let items = ["\(release)"] + (1...9).map { "i\($0)" }
-            let encoder = ListEncoder(format, ids: items)
-            func list(_ first: Int32) -> [UInt8] {
-                encoder.encode(
-                    [0, first, first % 9 + 1, (first + 1) % 9 + 1],
-                    scores: [4, 3, 2.5, 1]
-                )
-            }
-            _ = try await cache.write(
-                (0..<16).map {
-                    FeedCache.List(
-                        id: ArraySlice("\(listsFor == "items" ? "i" : "u")\($0)".utf8),
-                        bytes: list(Int32($0) % 9 + 1)
-                    )
-                },
-                release: release,
-                expire: .seconds(600)
-            )
-            try await cache.writeHead(
-                list(5),
-                FeedCache.Meta(
-                    format: format,
-                    k: 4,
-                    spare: 0,
-                    listsFor: listsFor,
-                    count: 16,
-                    dataset: "d",
-                    model: "m",
-                    created: "now"
-                ),
-                release: release,
-                expire: .seconds(600)
-            )
-        }
-        try await cache.flip(from: nil, to: releases.lowerBound, token: 1, .publish)
-        return cache
-    }
-
-    private var log: String { folder.path + "/serve-\(UUID().uuidString).log" }
-
-    private func with(
-        redis: String? = nil,
-        token: String? = nil,
-        _ body: (Served, Larder) async throws -> Void
-    ) async throws {
-        try await TestServers.withDatabase { database in
-            let larder = Larder(
-                database: database.target,
-                redis: try redis ?? TestServers.redisURL,
-                home: folder.path + "/home"
-            )
-            let served = try await Served(larder, log: log, token: token)
-            defer { served.process.kill() }
-            try await body(served, larder)
-        }
-    }
-
-    // MARK: what is asked
+    init() throws { feed = try ServedFeed() }
 
     @Test func `one id, many ids, unknown ids`() async throws {
-        let cache = try await write(
+        let cache = try await feed.write(
             1...2,
             to: RedisClient(TestServers.redis),
             format: .packedScored
         )
-        try await with { served, _ in
-            let one = try await served.get("/v1/feeds/\(feed)/u3?k=2")
+        try await feed.with { served, _ in
+            let one = try await served.get("/v1/feeds/\(feed.name)/u3?k=2")
             #expect(one.status == 200 && one.headers["content-type"] == "application/json")
             #expect(one.json["items"] as? [String] == ["1", "i4"])
             #expect(one.json["scores"] as? [Double] == [4, 3])
@@ -99,7 +30,7 @@ import Testing
             let time = try #require(one.json["time"] as? Int)
             #expect(abs(Double(time) / 1000 - Date.now.timeIntervalSince1970) < 600)
 
-            let unknown = try await served.get("/v1/feeds/\(feed)/no%2Fbody%20%E6%97%A5")
+            let unknown = try await served.get("/v1/feeds/\(feed.name)/no%2Fbody%20%E6%97%A5")
             #expect(unknown.json["id"] as? String == "no/body 日")
             #expect(unknown.json["source"] as? String == "default")
             #expect((unknown.json["items"] as? [String])?.count == 4)
@@ -115,12 +46,14 @@ import Testing
                 release: 1,
                 expire: .seconds(600)
             )
-            let segment = try await served.get("/v1/feeds/\(feed)/nobody?segment=New+York+%26%20co")
+            let segment = try await served.get(
+                "/v1/feeds/\(feed.name)/nobody?segment=New+York+%26%20co"
+            )
             #expect(segment.json["source"] as? String == "segment")
             #expect(segment.json["items"] as? [String] == ["9"])
 
             let many = try await served.get(
-                "/v1/feeds/\(feed)",
+                "/v1/feeds/\(feed.name)",
                 "-d",
                 #"{"ids": ["u3", "nobody", "u3"], "k": 1}"#
             )
@@ -129,51 +62,52 @@ import Testing
             #expect(answers.map { $0["source"] as? String } == ["list", "default", "list"])
             #expect(answers.allSatisfy { $0["items"] as? [String] == ["1"] })
 
-            let head = try await served.get("/v1/feeds/\(feed)/u3", "-I")
+            let head = try await served.get("/v1/feeds/\(feed.name)/u3", "-I")
             #expect(head.status == 200 && head.body.isEmpty)
 
             // Hidden at once, also where the ETag would have said that nothing has changed.
             let tag = try #require(one.headers["etag"])
             #expect(
-                try await served.get("/v1/feeds/\(feed)/u3", "-H", "If-None-Match: \(tag)").status
+                try await served.get("/v1/feeds/\(feed.name)/u3", "-H", "If-None-Match: \(tag)")
+                    .status
                     == 304
             )
             #expect(
                 try await served.get(
-                    "/v1/feeds/\(feed)/u3",
+                    "/v1/feeds/\(feed.name)/u3",
                     "-H",
                     "If-None-Match: W/\"2\(tag.dropFirst(3))"
                 )
                 .status == 200
             )
-            try await cache.setHidden(["1"], version: 1)
+            try await cache.setRules(hidden: ["1"], split: nil, version: 1)
             let now = try await served.get(
-                "/v1/feeds/\(feed)/u3?k=2",
+                "/v1/feeds/\(feed.name)/u3?k=2",
                 "-H",
                 "If-None-Match: \(tag)"
             )
             #expect(now.json["items"] as? [String] == ["i4", "i5"])
 
             // And so with the arms of a split.
-            try await cache.setSplit(Split("s A=1:1 B=2:1"), version: 1)
+            try await cache.setRules(hidden: ["1"], split: Split("s A=1:1 B=2:1"), version: 2)
             for (arm, release) in [("A", 1), ("B", 2)] {
-                let forced = try await served.get("/v1/feeds/\(feed)/u3?arm=\(arm)")
+                let forced = try await served.get("/v1/feeds/\(feed.name)/u3?arm=\(arm)")
                 #expect(forced.json["arm"] as? String == arm)
                 #expect(forced.json["release"] as? Int == release)
             }
-            let own = try await served.get("/v1/feeds/\(feed)/u3")
+            let own = try await served.get("/v1/feeds/\(feed.name)/u3")
             #expect(own.json["arm"] as? String == Split("s A=1:1 B=2:1")?.arm(of: "u3").name)
-            #expect(try await served.get("/v1/feeds/\(feed)/u3?arm=C").status == 404)
+            #expect(try await served.get("/v1/feeds/\(feed.name)/u3?arm=C").status == 404)
             let (before, after) = (try #require(now.headers["etag"]), own.headers["etag"])
             #expect(before != after)
         }
     }
 
     @Test func `a session is answered from the lists of its items`() async throws {
-        _ = try await write(1...1, to: RedisClient(TestServers.redis), listsFor: "items")
-        try await with { served, _ in
+        _ = try await feed.write(1...1, to: RedisClient(TestServers.redis), listsFor: "items")
+        try await feed.with { served, _ in
             // The list of i2 is 1, i3, i4, i5; that of i4 is 1, i5, i6, i7.
-            let found = try await served.get("/v1/feeds/\(feed)?items=i2,i4&k=3")
+            let found = try await served.get("/v1/feeds/\(feed.name)?items=i2,i4&k=3")
             #expect(found.json["source"] as? String == "session")
             let fused: [String: Double] = [
                 "1": 1.8 / 61, "i5": 0.0161290323 + 0.0125, "i6": 1.0 / 63, "i7": 1.0 / 64,
@@ -182,31 +116,31 @@ import Testing
             let best = fused.sorted { $0.value > $1.value }.prefix(3).map(\.key)
             #expect(found.json["items"] as? [String] == best)
             let posted = try await served.get(
-                "/v1/feeds/\(feed)",
+                "/v1/feeds/\(feed.name)",
                 "-d",
                 #"{"items": ["i2", "i4"], "k": 3}"#
             )
             #expect(posted.json["items"] as? [String] == best)
             // Nothing but strangers, and what was met is never offered.
-            let strangers = try await served.get("/v1/feeds/\(feed)?items=x,1")
+            let strangers = try await served.get("/v1/feeds/\(feed.name)?items=x,1")
             #expect(strangers.json["source"] as? String == "default")
             #expect(strangers.json["items"] as? [String] == ["i5", "i6", "i7"])
         }
     }
 
     @Test func `what cannot be answered says why`() async throws {
-        _ = try await write(1...1, to: RedisClient(TestServers.redis))
-        try await with { served, _ in
+        _ = try await feed.write(1...1, to: RedisClient(TestServers.redis))
+        try await feed.with { served, _ in
             func refused(_ path: String, _ curl: String...) async throws -> (Int, String) {
                 let found =
                     curl.isEmpty
                     ? try await served.get(path) : try await served.get(path, curl[0], curl[1])
                 return (found.status, found.json["error"] as? String ?? "")
             }
-            let here = "/v1/feeds/\(feed)"
+            let here = "/v1/feeds/\(feed.name)"
             let cases: [(path: String, curl: String?, status: Int, words: String)] = [
                 ("/v1/feeds/no-such-feed/u1", nil, 404, "has no live release"),
-                ("/v1/feeds/No_Feed/u1", nil, 404, "is no feed"),
+                ("/v1/feeds/No%20Feed/u1", nil, 404, "has no live release"),
                 (here, nil, 400, "no id and no items"),
                 (here + "?items=i1", nil, 400, "sessions are answered from lists for items"),
                 (here + "/u1?k=0", nil, 400, "must be from 1 to 10000"),
@@ -245,9 +179,9 @@ import Testing
     }
 
     @Test func `with a token, only those who send it are let in`() async throws {
-        _ = try await write(1...1, to: RedisClient(TestServers.redis))
-        try await with(token: "open sesame") { served, _ in
-            let here = "/v1/feeds/\(feed)/u1"
+        _ = try await feed.write(1...1, to: RedisClient(TestServers.redis))
+        try await feed.with(token: "open sesame") { served, _ in
+            let here = "/v1/feeds/\(feed.name)/u1"
             let without = try await served.get(here)
             #expect(without.status == 401 && without.headers["www-authenticate"] == "Bearer")
             #expect(try await served.get(here, "-H", "Authorization: Bearer open").status == 401)
@@ -262,8 +196,8 @@ import Testing
     }
 
     @Test func `the document says what the server does`() async throws {
-        _ = try await write(1...1, to: RedisClient(TestServers.redis), format: .jsonScored)
-        try await with { served, _ in
+        _ = try await feed.write(1...1, to: RedisClient(TestServers.redis), format: .jsonScored)
+        try await feed.with { served, _ in
             let result = try await Subprocess.run(
                 .path(
                     FilePath(FileManager.default.currentDirectoryPath + "/.tools/bin/schemathesis")
@@ -275,7 +209,7 @@ import Testing
                     "--seed", "1", "--workers", "1",
                     "--no-color",
                 ],
-                workingDirectory: FilePath(folder.path),
+                workingDirectory: FilePath(feed.folder.path),
                 output: .string(limit: 1 << 22),
                 error: .string(limit: 1 << 16)
             )
@@ -292,7 +226,7 @@ import Testing
             let file = try files.pipeline(feed: feed, model: "{ kind: popularity }")
             #expect(try await larder.run("run", file, "--follow").status == 0)
             #expect(try await larder.run("hide", feed, "i3").status == 0)
-            let served = try await Served(larder, log: log)
+            let served = try await Served(larder, log: files.folder.path + "/serve.log")
             defer { served.process.kill() }
             for id in ["u1", "u2", "nobody"] { _ = try await served.get("/v1/feeds/\(feed)/\(id)") }
             let page = try await served.get("/metrics")
@@ -326,108 +260,6 @@ import Testing
                 let isThere = lines.contains(line)
                 #expect(isThere, "\(line) is not in\n\(parsed.standardOutput)")
             }
-        }
-    }
-
-    // MARK: faults
-
-    @Test func `a Redis that is gone, empty or silent is 503 and back by itself`() async throws {
-        let server = try await OwnRedis()
-        _ = try await write(1...1, to: RedisClient(server.address))
-        try await with(redis: server.url) { served, _ in
-            let here = "/v1/feeds/\(feed)/u1"
-            #expect(try await served.get(here).status == 200)
-            try await server.kill()
-            for _ in 1...3 {
-                let found = try await served.get(here)
-                #expect(found.status == 503 && found.headers["retry-after"] == "1")
-                #expect(
-                    (found.json["error"] as? String)?.contains("Redis cannot be reached") == true
-                )
-            }
-            #expect(try await served.get("/readyz").status == 503)
-            #expect(try await served.get("/healthz").status == 200)
-            #expect(try await served.get("/metrics").body.contains("larder_redis_up 0\n"))
-            try await server.start()
-            try await waitUntil("the server notices") { try await served.get(here).status == 404 }
-            _ = try await write(1...1, to: RedisClient(server.address))
-            #expect(try await served.get(here).status == 200)
-            // A release that has lost its description, and a list that is none.
-            try await server.command("SET", "rec:\(feed):1:u1", "garbage")
-            #expect(try await served.get(here).status == 503)
-            #expect(try await served.get("/v1/feeds/\(feed)/u2").status == 200)
-            // One waits for the time limit, and the others are told at once.
-            server.signal(SIGSTOP)
-            #expect(
-                try await served.get(here).json["error"] as? String
-                    == "Redis cannot be reached: no reply within the time limit"
-            )
-            server.signal(SIGCONT)
-            try await waitUntil("the server notices") {
-                try await served.get("/v1/feeds/\(feed)/u2").status == 200
-            }
-        }
-    }
-
-    @Test func `lookups need no Postgres`() async throws {
-        _ = try await write(1...1, to: RedisClient(TestServers.redis))
-        let larder = Larder(
-            database: "host=127.0.0.1 port=1 user=x",
-            redis: try TestServers.redisURL,
-            home: folder.path + "/home"
-        )
-        let served = try await Served(larder, log: log)
-        defer { served.process.kill() }
-        #expect(try await served.get("/v1/feeds/\(feed)/u1").status == 200)
-        let metrics = try await served.get("/metrics").body
-        #expect(metrics.contains("larder_postgres_up 0\n"))
-        #expect(metrics.contains("larder_lookups_total{feed=\"\(feed)\",source=\"list\"} 1\n"))
-    }
-
-    @Test func `no request is lost while releases change and one of two servers stops`()
-        async throws
-    {
-        let client = RedisClient(try TestServers.redis)
-        let cache = try await write(1...3, to: client)
-        try await with { served, larder in
-            let second = try await Served(larder, log: log)
-            defer { second.process.kill() }
-            async let told = Served.hammer("reads", "\(served.port),\(second.port)", feed, "4")
-            var live = 1
-            for token in 2...60 {
-                try await Task.sleep(for: .milliseconds(40))
-                let next = live % 3 + 1
-                try await cache.flip(from: live, to: next, token: token, .rollback)
-                live = next
-                if token == 30 { #expect(try await second.process.terminate() == 0) }
-            }
-            let found = try await told
-            #expect(found["lost"] as? Int == 0, "\(found)")
-            let answers = try #require(found["answers"] as? Int)
-            #expect(answers > 100)
-            #expect(found["statuses"] as? [String: Int] == ["200": answers])
-            // A list is of the release that the answer names.
-            let releases = try #require(found["releases"] as? [String: Int])
-            #expect(Set(releases.keys) == ["1 1", "2 2", "3 3"])
-        }
-    }
-
-    @Test func `thousands of silent and slow connections, and garbage, leave others served`()
-        async throws
-    {
-        _ = try await write(1...1, to: RedisClient(TestServers.redis))
-        try await with { served, _ in
-            // A debug build takes some ten seconds to accept ten thousand.
-            let count = Effort.isLong ? 10_000 : 2000
-            let crowd = try await Served.hammer("crowd", "\(served.port)", feed, "\(count)")
-            #expect(crowd["held"] as? Int == count, "\(crowd)")
-            #expect(crowd["statuses"] as? [Int] == [Int](repeating: 200, count: 20))
-            let garbage = try await Served.hammer("garbage", "\(served.port)", feed)
-            let told = try #require(garbage["told"] as? [String])
-            // Refused, or cut off: nothing of it is answered as if it were a request.
-            #expect(told.allSatisfy { !$0.contains(" 200") && !$0.contains(" 500") }, "\(told)")
-            #expect(garbage["status"] as? Int == 200)
-            #expect(served.process.isRunning)
         }
     }
 }

@@ -92,14 +92,14 @@ import Testing
             )
         }
         try await cache.flip(from: nil, to: 2, token: 1, .publish)
-        try await cache.setSplit(Split("s A=1:1 B=2:1"), version: 2)
+        try await cache.setRules(hidden: [], split: Split("s A=1:1 B=2:1"), version: 2)
         let reader = FeedReader(client)
         let split = try #require(Split("s A=1:1 B=2:1"))
         let id = try #require((0..<64).map { "u\($0)" }.first { split.arm(of: $0).name == "A" })
         #expect(try await reader.lookup(.init(feed: "f", id: id))?.release == 1)
         // Not while it has readers; and an older word about the split is not heard.
         #expect(try await !cache.removeHead(release: 1))
-        try await cache.setSplit(nil, version: 1)
+        try await cache.setRules(hidden: [], split: nil, version: 1)
         #expect(try await reader.lookup(.init(feed: "f", id: id))?.arm == "A")
 
         try await server.command("DEL", "rec:f:1:_meta", "rec:f:1:_default")
@@ -108,7 +108,7 @@ import Testing
         let found = try #require(try await FeedReader(client).lookup(.init(feed: "f", id: id)))
         #expect(found.release == 2 && found.arm == nil)
         #expect(found.entries.map(\.id) == ["r2"])
-        try await cache.setSplit(nil, version: 3)
+        try await cache.setRules(hidden: [], split: nil, version: 3)
         #expect(try await cache.removeHead(release: 1))
     }
 

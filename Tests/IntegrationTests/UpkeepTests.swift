@@ -282,7 +282,8 @@ import Testing
                 format: "json",
                 k: 1,
                 dataset: "d",
-                model: "m"
+                model: "m",
+                known: 0
             )
             for statement in [
                 "UPDATE larder.archive SET finished_at = finished_at - interval '60 days'",

@@ -23,10 +23,7 @@ package enum TestServers {
     }
 
     package static var redis: RedisAddress {
-        get throws {
-            guard let address = RedisAddress(try redisURL) else { throw Missing() }
-            return address
-        }
+        get throws { try RedisAddress(redisURL) }
     }
 
     private static func variable(_ name: String) throws -> String {

@@ -1,6 +1,8 @@
--- Items that readers leave out and no new list has. Redis holds a copy for the readers; the version
--- says whose copy is the newer one.
-ALTER TABLE larder.feeds ADD hidden_version bigint NOT NULL DEFAULT 0;
+-- What the readers of a feed follow beside its pointer: items that are hidden, and a split. Redis
+-- holds a copy; the version says whose copy is the newer one. It is the time of the last change in
+-- microseconds, so that a database that was restored from a backup does not use one again.
+ALTER TABLE larder.feeds ADD rules_version bigint NOT NULL DEFAULT 0;
+
 CREATE TABLE larder.hidden_items (
     feed text NOT NULL REFERENCES larder.feeds (name),
     item text NOT NULL CHECK (item <> ''),
@@ -10,7 +12,6 @@ CREATE TABLE larder.hidden_items (
 
 -- Which shares of a feed's ids read which releases, and from when to when. The text is what stands
 -- in Redis: a salt, and NAME=RELEASE:SHARE of each arm.
-ALTER TABLE larder.feeds ADD split_version bigint NOT NULL DEFAULT 0;
 CREATE TABLE larder.splits (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     feed text NOT NULL REFERENCES larder.feeds (name),

@@ -21,7 +21,7 @@ extension JobRunner {
         for (_, batch) in Dictionary(grouping: ended, by: \.entry.session.id) {
             await settle(batch)
         }
-        bench.settled(ended)
+        bench.settled(ended.map(\.entry))
         return true
     }
 
@@ -122,6 +122,16 @@ extension JobRunner {
             metadata["error"] = "\(error)"
             logger.error("outcome could not be recorded", metadata: metadata)
         }
+    }
+
+    /// Gives back jobs that no slot has begun.
+    ///
+    /// They stay ours until the server has them: a worker that takes itself for empty may run what
+    /// kills it, and would take them with it.
+    func giveBackWaiting(olderThan age: Duration = .zero) async {
+        let entries = bench.takeWaiting(olderThan: age)
+        await giveBack(entries)
+        bench.settled(entries)
     }
 
     /// Returns the jobs that had to be kept, because they are to be cancelled.

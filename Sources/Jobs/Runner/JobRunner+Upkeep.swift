@@ -17,7 +17,7 @@ extension JobRunner {
             try? await Task.sleep(for: .milliseconds(250))
             settle.raise()
             // A short job behind a long one: others have time for it.
-            await giveBack(bench.takeWaiting(olderThan: .seconds(3)))
+            await giveBackWaiting(olderThan: .seconds(3))
             for (slot, entry) in bench.running { watch(entry, on: slot) }
             ignoredSince = ignoredSince.filter { lease, _ in
                 bench.running.values.contains { $0.job.lease == lease }
@@ -61,7 +61,7 @@ extension JobRunner {
                 isBusy: bench.load.longestRun > .seconds(1)
             ) {
                 quarantine = Quarantine(isPatient: bench.load.longestRun > .seconds(1))
-                await giveBack(bench.takeWaiting())
+                await giveBackWaiting()
             }
         } catch {
             logger.debug("no look for quarantined jobs", metadata: ["error": "\(error)"])

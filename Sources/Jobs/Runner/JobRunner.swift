@@ -139,7 +139,7 @@ package actor JobRunner {
         let session = session
         // Outlives this call on purpose: it is the alarm clock of the drain.
         Task {
-            await self.giveBack(self.bench.takeWaiting())
+            await self.giveBackWaiting()
             self.wake.raise()
             do {
                 try await self.queue.markDraining(session)

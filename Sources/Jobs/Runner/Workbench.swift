@@ -36,7 +36,7 @@ final class Workbench: Sendable {
         var running: [Int: Entry] = [:]
         var freeSlots: [Int]
         var ended: [Ended] = []
-        /// Leases of outcomes that are on their way.
+        /// Leases of outcomes, and of jobs that are given back, that are on their way.
         var settling: [Int: String] = [:]
 
         var waitingCount: Int { waiting.count - waitingFrom }
@@ -140,13 +140,15 @@ final class Workbench: Sendable {
         }
     }
 
-    func settled(_ ended: [Ended]) {
+    func settled(_ entries: some Sequence<Entry>) {
         state.withLock { state in
-            for item in ended { state.settling[item.entry.job.lease] = nil }
+            for entry in entries { state.settling[entry.job.lease] = nil }
         }
     }
 
-    /// Jobs that no slot has begun; all of them, or those claimed long enough ago.
+    /// Jobs that no slot has begun, to be given back; all of them, or those claimed long enough ago.
+    ///
+    /// Held until `settled` is called.
     func takeWaiting(olderThan age: Duration = .zero) -> [Entry] {
         state.withLock { state in
             let now = ContinuousClock.now
@@ -154,6 +156,7 @@ final class Workbench: Sendable {
             let taken = rest.filter { now - $0.claimedAt >= age }
             state.waiting = rest.filter { now - $0.claimedAt < age }
             state.waitingFrom = 0
+            for entry in taken { state.settling[entry.job.lease] = entry.session.id }
             return taken
         }
     }

@@ -21,27 +21,26 @@ struct HideCommand: AsyncParsableCommand {
     @Argument(help: "The ids of items.") var items: [String] = []
     @OptionGroup var stores: StoreOptions
 
-    func validate() throws { try HiddenItems.check(items) }
+    func validate() throws { try ServingRules.check(items) }
 
     func run() async throws {
         try await stores.withServices { services, _ in
             guard !items.isEmpty else { return try await list(services) }
-            let hidden = try await services.hiddenItems.hide(items, feed: feed)
+            try await services.servingRules.hide(items, feed: feed)
             try await services.tellReaders(of: feed)
+            let hidden = try await services.servingRules.snapshot(feed: feed).hidden
             for item in try await services.strangers(items, feed) {
                 note("note: no event that \"\(feed)\" was made from has \"\(item)\"")
             }
-            if stores.json { return try Output.json(hidden.items) }
-            print("\(hidden.items.count) items of \"\(feed)\" are hidden")
+            if stores.json { return try Output.json(hidden) }
+            print("\(hidden.count) items of \"\(feed)\" are hidden")
         }
     }
 
     private func list(_ services: Services) async throws {
-        guard let hidden = try await services.hiddenItems.snapshot(feed: feed) else {
-            throw JobsError.notFound("there is no feed \"\(feed)\"")
-        }
-        if stores.json { return try Output.json(hidden.items) }
-        Output.table(["item", "hidden since"], hidden.items.map { [$0.item, $0.hiddenAt] })
+        let hidden = try await services.servingRules.snapshot(feed: feed).hidden
+        if stores.json { return try Output.json(hidden) }
+        Output.table(["item", "hidden since"], hidden.map { [$0.item, $0.hiddenAt] })
     }
 }
 
@@ -59,23 +58,24 @@ struct UnhideCommand: AsyncParsableCommand {
     @Argument(help: "The ids of items.") var items: [String]
     @OptionGroup var stores: StoreOptions
 
-    func validate() throws { try HiddenItems.check(items) }
+    func validate() throws { try ServingRules.check(items) }
 
     func run() async throws {
         try await stores.withServices { services, _ in
-            let before = try await services.hiddenItems.snapshot(feed: feed)?.items ?? []
-            let hidden = try await services.hiddenItems.unhide(items, feed: feed)
+            let before = try await services.servingRules.snapshot(feed: feed).hidden
+            try await services.servingRules.unhide(items, feed: feed)
             try await services.tellReaders(of: feed)
+            let hidden = try await services.servingRules.snapshot(feed: feed).hidden
             for item in items where !before.contains(where: { $0.item == item }) {
                 note("note: \"\(item)\" was not hidden")
             }
-            if stores.json { return try Output.json(hidden.items) }
-            print("\(hidden.items.count) items of \"\(feed)\" are hidden")
+            if stores.json { return try Output.json(hidden) }
+            print("\(hidden.count) items of \"\(feed)\" are hidden")
         }
     }
 }
 
-extension HiddenItems {
+extension ServingRules {
     fileprivate static func check(_ items: [String]) throws {
         if items.contains("") { throw ValidationError("the id of an item is empty") }
     }

@@ -12,7 +12,7 @@ struct MigrateCommand: AsyncParsableCommand {
     @OptionGroup var stores: StoreOptions
 
     func run() async throws {
-        try await stores.withServices(migrating: true) { services, _ in
+        try await stores.withServices(schema: .migrated) { services, _ in
             if stores.json {
                 try Output.json(["version": Migrator.latest])
             } else {

@@ -19,7 +19,7 @@ struct ReleasesCommand: AsyncParsableCommand {
             if stores.json { return try Output.json(releases) }
             var splits: [String: Split] = [:]
             for feed in Set(releases.map(\.feed)) {
-                splits[feed] = try await services.splits.snapshot(feed: feed)?.split
+                splits[feed] = try await services.servingRules.snapshot(feed: feed).split
                     .flatMap { Split($0) }
             }
             Output.table(

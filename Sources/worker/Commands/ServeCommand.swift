@@ -38,7 +38,7 @@ struct ServeCommand: AsyncParsableCommand {
             )
         }
         // Lookups are answered from Redis alone, whatever state Postgres is in.
-        try await stores.withServices(checking: false) { services, _ in
+        try await stores.withServices(schema: .unasked) { services, _ in
             let logger = logFormat.logger(.warning)
             let server = LarderServer(
                 services: services,

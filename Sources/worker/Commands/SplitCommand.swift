@@ -53,9 +53,8 @@ struct SplitCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stores.withServices { services, _ in
-            let running = try await services.splits.snapshot(feed: feed)
-            guard let running else { throw JobsError.notFound("there is no feed \"\(feed)\"") }
-            let split = running.split.flatMap { Split($0) }
+            let running = try await services.servingRules.snapshot(feed: feed).split
+            let split = running.flatMap { Split($0) }
             if !arms.isEmpty { return try await start(services, after: split) }
             if end || promote != nil { return try await finish(services, split) }
             try await show(services)
@@ -87,11 +86,11 @@ struct SplitCommand: AsyncParsableCommand {
                 )
             }
         }
-        _ = try await services.splits.set(split.text, feed: feed)
+        try await services.servingRules.split(split.text, feed: feed)
         try await services.tellReaders(of: feed)
         // From here on they are not collected; they may have been a moment ago.
         for release in arms.compactMap(\.release) where try await cache.expiry(of: release) == nil {
-            _ = try await services.splits.set(nil, feed: feed)
+            try await services.servingRules.split(nil, feed: feed)
             try await services.tellReaders(of: feed)
             throw SettingsError("release \(release) of \"\(feed)\" was collected just now")
         }
@@ -116,7 +115,7 @@ struct SplitCommand: AsyncParsableCommand {
                 try await services.move(feed, from: live, to: release)
             }
         }
-        _ = try await services.splits.set(nil, feed: feed)
+        try await services.servingRules.split(nil, feed: feed)
         try await services.tellReaders(of: feed)
         let live = try await services.cache(feed).live()
         if stores.json { return try Output.json(["live": live]) }
@@ -126,7 +125,7 @@ struct SplitCommand: AsyncParsableCommand {
     }
 
     private func show(_ services: Services) async throws {
-        let splits = try await services.splits.list(feed: feed)
+        let splits = try await services.servingRules.splits(feed: feed)
         if stores.json { return try Output.json(splits) }
         Output.table(
             ["salt", "arms", "since", "until"],

@@ -29,7 +29,7 @@ struct UpCommand: AsyncParsableCommand {
     var command: [String] = []
 
     func run() async throws {
-        let status = try await stores.withServices(migrating: true) { services, isPrivate in
+        let status = try await stores.withServices(schema: .migrated) { services, isPrivate in
             // Postgres has answered the migration; Redis must answer too before anything is promised.
             try await services.redis.command("PING")
             let logger = worker.logger(command.isEmpty ? .info : .warning)

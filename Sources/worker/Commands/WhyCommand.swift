@@ -77,9 +77,8 @@ struct WhyCommand: AsyncParsableCommand {
                 )
             }
             let released = try await services.released(feed, found.release)
-            let hidden =
-                try await services.hiddenItems.snapshot(feed: feed)?.items.map(\.item) ?? []
-            let answer = try answer(released, found, hidden: Set(hidden))
+            let hidden = try await services.servingRules.snapshot(feed: feed).hidden
+            let answer = try answer(released, found, hidden: Set(hidden.map(\.item)))
             if stores.json { return try Output.json(answer) }
             show(answer)
         }

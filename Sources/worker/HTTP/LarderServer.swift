@@ -25,7 +25,7 @@ struct LarderServer {
     /// `isRunning`: called with the port that was bound.
     func service(isRunning: @escaping @Sendable (Int) -> Void) -> some Service {
         let meter = ServerMeter()
-        // A list is a matter of microseconds: who waits a second for it should not wait longer.
+        // Who waits a second for a list should not wait longer.
         let redis = RedisClient(services.redisAddress, timeout: .seconds(1))
         let router = Router(
             context: BasicRequestContext.self,
@@ -35,7 +35,6 @@ struct LarderServer {
         if let token { router.add(middleware: TokenMiddleware(token)) }
         LookupAPI(queue: LookupQueue(FeedReader(redis)), meter: meter).add(to: router)
         watch(router, Metrics(services: services, redis: redis, meter: meter), redis)
-        refuseOthers(router)
         return Application(
             router: router,
             server: .http1(
@@ -66,41 +65,29 @@ struct LarderServer {
         _ metrics: Metrics,
         _ redis: RedisClient
     ) {
-        router.get("healthz") { _, _ in Response.text("ok\n") }
-        router.get("readyz") { _, _ in
-            do {
-                try await redis.ping()
-            } catch {
-                throw RequestError(.serviceUnavailable, "\(error)")
-            }
-            return Response.text("ok\n")
-        }
-        router.get("metrics") { _, _ in
-            Response.text(await metrics.text(), type: "text/plain; version=0.0.4; charset=utf-8")
-        }
-        router.get("openapi.json") { _, _ in Response.json(PackageResources.openapi_json) }
-    }
-
-    /// Says what may be done at an address, to who tries something else.
-    private func refuseOthers(_ router: Router<BasicRequestContext>) {
-        let watching = ["healthz", "readyz", "metrics", "openapi.json"]
-        let known: [(String, [HTTPRequest.Method])] =
-            watching.map { ($0, [.get]) } + [
-                ("v1/feeds/:feed/:id", [.get]), ("v1/feeds/:feed", [.get, .post]),
-            ]
-        for (path, methods) in known {
-            let allowed = (methods + [.head]).map(\.rawValue).joined(separator: ", ")
-            for method in [.post, .put, .delete, .patch, .options, .trace] as [HTTPRequest.Method]
-            where !methods.contains(method) {
-                router.on(RouterPath(path), method: method) { _, _ -> Response in
-                    var response = Response(
-                        RequestError(.methodNotAllowed, "here one can \(allowed)")
-                    )
-                    response.headers[.allow] = allowed
-                    return response
+        router.on("healthz", [.get: { _, _ in .text("ok\n") }])
+        router.on(
+            "readyz",
+            [
+                .get: { _, _ in
+                    do {
+                        try await redis.ping()
+                    } catch {
+                        throw RequestError(.serviceUnavailable, "\(error)")
+                    }
+                    return .text("ok\n")
                 }
-            }
-        }
+            ]
+        )
+        router.on(
+            "metrics",
+            [
+                .get: { _, _ in
+                    .text(await metrics.text(), type: "text/plain; version=0.0.4; charset=utf-8")
+                }
+            ]
+        )
+        router.on("openapi.json", [.get: { _, _ in .json(PackageResources.openapi_json) }])
     }
 
     /// Every connection is a file, and the usual limit of 1,024 is of times when nobody had more.
@@ -115,5 +102,29 @@ struct LarderServer {
             limit.rlim_cur = old
         }
         return Int(clamping: limit.rlim_cur)
+    }
+}
+
+extension Router<BasicRequestContext> {
+    typealias Handler = @Sendable (Request, BasicRequestContext) async throws -> Response
+
+    /// Adds what may be done at an address; whatever else is tried there is told so.
+    func on(_ path: RouterPath, _ handlers: [HTTPRequest.Method: Handler]) {
+        let allowed = (handlers.keys.map(\.rawValue).sorted() + ["HEAD"]).joined(separator: ", ")
+        for method in [.get, .post, .put, .delete, .patch, .options, .trace]
+            as [HTTPRequest.Method]
+        {
+            on(
+                path,
+                method: method,
+                use: handlers[method] ?? { _, _ in
+                    var refusal = Response(
+                        RequestError(.methodNotAllowed, "here one can \(allowed)")
+                    )
+                    refusal.headers[.allow] = allowed
+                    return refusal
+                }
+            )
+        }
     }
 }

@@ -9,21 +9,31 @@ struct LookupAPI {
     let meter: ServerMeter
 
     func add(to router: Router<BasicRequestContext>) {
-        router.get("v1/feeds/:feed/:id") { request, context in
-            try await one(request, feed(context), id(context))
-        }
-        router.get("v1/feeds/:feed") { request, context in
-            try await session(request, feed(context))
-        }
-        router.post("v1/feeds/:feed") { request, context in
-            try await many(request, feed(context))
-        }
+        router.on(
+            "v1/feeds/:feed/:id",
+            [
+                .get: { request, context in
+                    try await one(request, parameter("feed", context), parameter("id", context))
+                }
+            ]
+        )
+        router.on(
+            "v1/feeds/:feed",
+            [
+                .get: { request, context in
+                    try await session(request, parameter("feed", context))
+                },
+                .post: { request, context in
+                    try await many(request, parameter("feed", context))
+                },
+            ]
+        )
     }
 
     // MARK: one id
 
     private func one(_ request: Request, _ feed: String, _ id: String) async throws -> Response {
-        let options = try LookupOptions(request)
+        let options = try LookupOptions(request.parameters())
         let found = try await lookup([options.question(feed, id)])[0]
         try check(options, found, feed)
         meter.count(feed, found.source.rawValue)
@@ -68,8 +78,9 @@ struct LookupAPI {
     // MARK: sessions
 
     private func session(_ request: Request, _ feed: String) async throws -> Response {
-        let options = try LookupOptions(request, others: ["items"])
-        guard let text = try request.parameters().last(where: { $0.name == "items" })?.value else {
+        let parameters = try request.parameters()
+        let options = try LookupOptions(parameters, others: ["items"])
+        guard let text = parameters.last(where: { $0.name == "items" })?.value else {
             throw RequestError(
                 .badRequest,
                 "no id and no items are given",
@@ -77,13 +88,7 @@ struct LookupAPI {
             )
         }
         let items = text.split(separator: ",").map(String.init)
-        guard (1...Limits.session).contains(items.count) else {
-            throw RequestError(
-                .badRequest,
-                "there are \(items.count) items, but must be from 1 to \(Limits.session)"
-            )
-        }
-        for item in items { try LookupOptions.check(item, "id") }
+        try LookupOptions.check(items, "items")
         return try await session(items, options, feed)
     }
 
@@ -161,29 +166,6 @@ struct LookupAPI {
         )
     }
 
-    private func feed(_ context: BasicRequestContext) throws(RequestError) -> String {
-        let feed = try parameter("feed", context)
-        guard feed.utf8.count <= 63, feed.utf8.allSatisfy({ $0 == 45 || isLetterOrDigit($0) })
-        else {
-            throw RequestError(
-                .notFound,
-                "\"\(feed)\" is no feed: names are small letters, digits and hyphens"
-            )
-        }
-        return feed
-    }
-
-    private func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-            || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-    }
-
-    private func id(_ context: BasicRequestContext) throws(RequestError) -> String {
-        let id = try parameter("id", context)
-        try LookupOptions.check(id, "id")
-        return id
-    }
-
     private func parameter(
         _ name: String,
         _ context: BasicRequestContext
@@ -192,6 +174,7 @@ struct LookupAPI {
         guard let decoded = text.removingPercentEncoding else {
             throw RequestError(.badRequest, "the \(name) is not UTF-8, percent-encoded")
         }
+        try LookupOptions.check(decoded, name)
         return decoded
     }
 }

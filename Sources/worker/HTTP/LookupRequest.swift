@@ -8,10 +8,8 @@ enum Limits {
     /// Bytes of an id, a segment or a category.
     static let id = 512
     static let k = 1...10_000
-    /// Ids of one request.
-    static let batch = 1000
-    /// Items of a session; the newest are used.
-    static let session = 1000
+    /// Ids of one request, or items of a session.
+    static let ids = 1...1000
     /// Bytes of a request's body.
     static let body = 1 << 20
 }
@@ -30,9 +28,11 @@ struct RequestError: Error {
 }
 
 extension Request {
+    typealias Parameter = (name: String, value: String)
+
     /// What stands behind the question mark, as forms and URL libraries write it: a space may be a plus.
-    func parameters() throws(RequestError) -> [(name: String, value: String)] {
-        var found: [(name: String, value: String)] = []
+    func parameters() throws(RequestError) -> [Parameter] {
+        var found: [Parameter] = []
         for pair in (uri.query ?? "").split(separator: "&") {
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 .map { $0.replacing("+", with: " ").removingPercentEncoding }
@@ -54,9 +54,12 @@ struct LookupOptions: Decodable {
 
     static let names = ["k", "segment", "category", "arm"]
 
-    /// From the query of an address; `others`: parameters that it may have beside.
-    init(_ request: Request, others: [String] = []) throws(RequestError) {
-        for (name, value) in try request.parameters() {
+    /// `others`: parameters that there may be beside.
+    init(
+        _ parameters: [Request.Parameter],
+        others: [String] = []
+    ) throws(RequestError) {
+        for (name, value) in parameters {
             switch name {
             case "k":
                 guard let number = Int(value) else {
@@ -95,6 +98,16 @@ struct LookupOptions: Decodable {
         if text.utf8.count > Limits.id {
             throw RequestError(.badRequest, "the \(name) is longer than \(Limits.id) bytes")
         }
+    }
+
+    static func check(_ ids: [String], _ name: String) throws(RequestError) {
+        guard Limits.ids.contains(ids.count) else {
+            throw RequestError(
+                .badRequest,
+                "there are \(ids.count) \(name), but must be from \(Limits.ids.lowerBound) to \(Limits.ids.upperBound)"
+            )
+        }
+        for id in ids { try check(id, "id") }
     }
 
     func question(_ feed: String, _ id: String) -> FeedReader.Question {
@@ -141,13 +154,7 @@ struct LookupBody: Decodable {
         guard (ids == nil) != (items == nil) else {
             throw RequestError(.badRequest, "the body must have either ids or items")
         }
-        let (given, most) = (ids ?? items ?? [], ids == nil ? Limits.session : Limits.batch)
-        guard (1...most).contains(given.count) else {
-            throw RequestError(
-                .badRequest,
-                "there are \(given.count) \(ids == nil ? "items" : "ids"), but must be from 1 to \(most)"
-            )
-        }
-        for id in given { try LookupOptions.check(id, "id") }
+        if let ids { try LookupOptions.check(ids, "ids") }
+        if let items { try LookupOptions.check(items, "items") }
     }
 }

@@ -20,14 +20,7 @@ final class PrivateServers: Sendable {
     }
 
     var database: String { Self.connectionTarget(paths) }
-    var redis: RedisAddress {
-        get throws {
-            guard let address = RedisAddress("unix://" + paths.redisSocket) else {
-                throw SettingsError("\(paths.redisSocket) is not a path for a socket")
-            }
-            return address
-        }
-    }
+    var redis: RedisAddress { RedisAddress(socket: paths.redisSocket) }
 
     /// Starts what is not running and joins its users.
     static func join(home: String, announce: (String) -> Void) async throws -> PrivateServers {
@@ -129,16 +122,15 @@ final class PrivateServers: Sendable {
     }
 
     private func isRedisUp() async -> Bool {
-        guard let address = try? redis else { return false }
-        return (try? await RedisClient(address, timeout: .seconds(2)).command("PING")) != nil
+        (try? await RedisClient(redis, timeout: .seconds(2)).command("PING")) != nil
     }
 
     /// Asks the server on our own socket, which saves its lists and leaves: a pid file may be older
     /// than the process that has its number now.
     private func stopRedis() async {
-        guard await isRedisUp(), let address = try? redis else { return }
+        guard await isRedisUp() else { return }
         // It hangs up instead of answering.
-        _ = try? await RedisClient(address, timeout: .seconds(30)).command("SHUTDOWN")
+        _ = try? await RedisClient(redis, timeout: .seconds(30)).command("SHUTDOWN")
         for _ in 0..<500 {
             if await !isRedisUp() { return }
             try? await Task.sleep(for: .milliseconds(20))

@@ -38,6 +38,9 @@ struct PredictStep {
     private func split() async throws -> JobResult {
         let (datasetID, dataset) = try input.dataset()
         let predict = input.pipeline.predict
+        // A Postgres that was restored from a backup has not heard of what is in Redis.
+        let known = try await input.services.cache(input.pipeline.feed).highest()
+        try await input.services.releases.raiseTokens(above: known.token)
         let release = try await input.services.releases.reserve(
             feed: input.pipeline.feed,
             run: input.run,
@@ -45,9 +48,10 @@ struct PredictStep {
             format: input.pipeline.publish.format,
             k: predict.rules.k,
             dataset: datasetID,
-            model: input.results.get("refit", TrainResult.self).model
+            model: input.results.get("refit", TrainResult.self).model,
+            known: known.release
         )
-        let hidden = try await input.services.hiddenItems.snapshot(feed: input.pipeline.feed)
+        let rules = try await input.services.servingRules.snapshot(feed: input.pipeline.feed)
         let count = dataset.ids(of: predict.audience).count
         let starts = Array(stride(from: 0, to: count, by: predict.shard))
         let jobs = try starts.enumerated().map { place, first in
@@ -67,7 +71,7 @@ struct PredictStep {
             PredictResult(
                 release: release,
                 shards: jobs.count,
-                hidden: hidden?.items.map(\.item)
+                hidden: rules.hidden.map(\.item)
             ),
             fanOut: FanOut(jobs, join: RunPlan.publishName)
         )

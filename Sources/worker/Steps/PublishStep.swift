@@ -84,25 +84,11 @@ struct PublishStep {
             ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
         )
         let expire = Duration.seconds(input.pipeline.publish.expireSeconds)
-        if let fallback = input.pipeline.publish.fallback {
-            let lists = PopularLists(dataset, k: served.k, withdrawn: withdrawn)
-            func write(_ source: Lookup.Source, _ entries: [PopularLists.Entry]) async throws {
-                let written = entries.map {
-                    FeedCache.Fallback(
-                        source,
-                        $0.value,
-                        encoder.encode($0.list.items, scores: $0.list.scores)
-                    )
-                }
-                try await cache.write(written, release: result.release, expire: expire)
-            }
-            if let segment = fallback.segment {
-                try await write(.segment, lists.segments(by: segment, filledWith: list))
-            }
-            if let category = fallback.category {
-                try await write(.category, lists.categories(by: category))
-            }
-        }
+        try await cache.write(
+            fallbacks(dataset, filledWith: list, withdrawn: withdrawn, encoder),
+            release: result.release,
+            expire: expire
+        )
         try await cache.writeHead(
             encoder.encode(list.items, scores: list.scores),
             FeedCache.Meta(
@@ -118,6 +104,34 @@ struct PublishStep {
             release: result.release,
             expire: expire
         )
+    }
+
+    /// Lists for segments and categories, where the pipeline asks for them.
+    private func fallbacks(
+        _ dataset: Dataset,
+        filledWith rest: RankedList,
+        withdrawn: [Int32],
+        _ encoder: ListEncoder
+    ) throws -> [FeedCache.Fallback] {
+        let wanted = input.pipeline.publish.fallback
+        let lists = PopularLists(
+            dataset,
+            k: input.pipeline.predict.served.k,
+            withdrawn: withdrawn
+        )
+        let segments = try wanted?.segment.map { try lists.segments(by: $0, filledWith: rest) }
+        let categories = try wanted?.category.map { try lists.categories(by: $0) }
+        return [(Lookup.Source.segment, segments), (.category, categories)].flatMap {
+            source,
+            entries in
+            (entries ?? []).map { entry in
+                FeedCache.Fallback(
+                    source,
+                    entry.value,
+                    encoder.encode(entry.list.items, scores: entry.list.scores)
+                )
+            }
+        }
     }
 
     private func samples(_ shards: [ShardResult]) throws -> [FeedCache.Sample] {

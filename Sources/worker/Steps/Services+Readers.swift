@@ -3,30 +3,23 @@ import CacheWriter
 import Jobs
 
 extension Services {
-    /// Gives Redis what Postgres has for the readers of a feed: hidden items and a split.
+    /// Gives Redis what Postgres has for the readers of a feed.
     ///
-    /// After each change, and with each release: Redis may have lost it since. Where Redis is ahead,
-    /// somebody changed it just now; or Postgres was restored from a backup, and counts on from there.
+    /// After each change, and with each release: Redis may have lost it since.
     func tellReaders(of feed: String) async throws {
-        let cache = cache(feed)
-        while let hidden = try await hiddenItems.snapshot(feed: feed) {
-            let there = try await cache.setHidden(hidden.items.map(\.item), version: hidden.version)
-            if there == hidden.version { break }
-            try await hiddenItems.raise(feed: feed, to: there)
-        }
-        while let split = try await splits.snapshot(feed: feed) {
-            let there = try await cache.setSplit(
-                split.split.flatMap { Split($0) },
-                version: split.version
-            )
-            if there == split.version { break }
-            try await splits.raise(feed: feed, to: there)
-        }
+        let rules = try await servingRules.snapshot(feed: feed)
+        try await cache(feed).setRules(
+            hidden: rules.hidden.map(\.item),
+            split: rules.split.flatMap { Split($0) },
+            version: rules.version
+        )
     }
 
     /// Moves a feed's pointer on an operator's word, and writes it down.
     func move(_ feed: String, from live: Int?, to release: Int) async throws {
-        try await cache(feed).flip(from: live, to: release, token: releases.nextToken(), .rollback)
+        let cache = cache(feed)
+        try await releases.raiseTokens(above: cache.highest().token)
+        try await cache.flip(from: live, to: release, token: releases.nextToken(), .rollback)
         try await releases.recordLive(feed: feed, number: release)
     }
 }

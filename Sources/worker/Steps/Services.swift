@@ -11,8 +11,7 @@ struct Services: Sendable {
     let client: Client
     let runs: Runs
     let releases: Releases
-    let hiddenItems: HiddenItems
-    let splits: Splits
+    let servingRules: ServingRules
     let queue: Queue
     let migrator: Migrator
     let redis: RedisClient
@@ -24,8 +23,7 @@ struct Services: Sendable {
         client = Client(database)
         runs = Runs(client)
         releases = Releases(client)
-        hiddenItems = HiddenItems(client)
-        splits = Splits(client)
+        servingRules = ServingRules(client)
         queue = Queue(client)
         migrator = Migrator(client)
         self.redis = RedisClient(redis)
