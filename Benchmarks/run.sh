@@ -11,6 +11,7 @@ if [ ! -f "Benchmarks/bench_$case.py" ]; then
 fi
 shift
 mkdir -p .bench
+[ "$case" != serve ] || scripts/install-packages.sh wrk
 [ -x .bench/venv/bin/python ] || python3 -m venv .bench/venv
 .bench/venv/bin/pip install -q -r "Benchmarks/peers/requirements-$case.txt"
 echo "$case, $(git rev-parse --short HEAD), $(date -u +%Y-%m-%d), $(nproc) cores of $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)"

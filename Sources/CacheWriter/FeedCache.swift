@@ -17,32 +17,35 @@ package struct FeedCache: Sendable {
 
     // MARK: writing a release
 
-    /// One list and the id it is for.
-    package struct List: Sendable {
-        package let id: ArraySlice<UInt8>
-        package let bytes: [UInt8]
-
-        package init(id: ArraySlice<UInt8>, bytes: [UInt8]) {
-            self.id = id
-            self.bytes = bytes
-        }
+    /// An empty one.
+    package func batch(release: Int, expire: Duration) -> ListBatch {
+        ListBatch(keys, release: release, expire: expire)
     }
 
     /// Writes lists and returns the bytes sent; every reply was read and none was an error.
-    package func write(
-        _ lists: [List],
-        release: Int,
-        expire: Duration
-    ) async throws(CacheError) -> Int {
-        let seconds = Array(String(expire.components.seconds).utf8)
-        let keys = keys
-        return try await client.pipeline(lists.count) { place, buffer in
-            buffer.begin(5)
-            buffer.append(argument: "SET".utf8)
-            buffer.append(argument: keys.list(release, lists[place].id))
-            buffer.append(argument: lists[place].bytes)
-            buffer.append(argument: "EX".utf8)
-            buffer.append(argument: seconds)
+    @discardableResult
+    package func write(_ batch: ListBatch) async throws(CacheError) -> Int {
+        try await client.pipeline(batch.commands)
+    }
+
+    /// Writes batch after batch while more are made, and returns the bytes sent.
+    ///
+    /// `next` is called until it returns nil.
+    package func write(batches next: () async throws -> ListBatch?) async throws -> Int {
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            var bytes = 0
+            var underWay = 0
+            while let batch = try await next() {
+                // One is written and one waits: Redis has the next at once when one is done.
+                if underWay == 2 {
+                    bytes += try await group.next() ?? 0
+                    underWay -= 1
+                }
+                group.addTask { try await write(batch) }
+                underWay += 1
+            }
+            for try await sent in group { bytes += sent }
+            return bytes
         }
     }
 
@@ -66,20 +69,15 @@ package struct FeedCache: Sendable {
         expire: Duration
     ) async throws(CacheError) {
         guard !fallbacks.isEmpty else { return }
-        let seconds = String(expire.components.seconds)
-        let keys = keys
-        _ = try await client.pipeline(2 * fallbacks.count) { place, buffer in
-            let list = fallbacks[place / 2]
+        let set = ExpiringSet(expire)
+        var buffer = RESPBuffer()
+        for list in fallbacks {
             let key = keys.fallback(release, list.source, list.value)
-            if place % 2 == 0 { return buffer.append("SADD", keys.fallbacks(release), key) }
-            buffer.begin(5)
-            buffer.append(argument: "SET".utf8)
-            buffer.append(argument: key.utf8)
-            buffer.append(argument: list.bytes)
-            buffer.append(argument: "EX".utf8)
-            buffer.append(argument: seconds.utf8)
+            buffer.append("SADD", keys.fallbacks(release), key)
+            set.append(key.utf8, list.bytes, to: &buffer)
         }
-        try await client.command("EXPIRE", keys.fallbacks(release), seconds)
+        try await client.pipeline(buffer)
+        try await client.command("EXPIRE", keys.fallbacks(release), set.seconds)
     }
 
     /// What a reader may want to know about a release.
@@ -123,14 +121,9 @@ package struct FeedCache: Sendable {
         release: Int,
         expire: Duration
     ) async throws(CacheError) {
-        let seconds = String(expire.components.seconds)
+        let set = ExpiringSet(expire)
         var buffer = RESPBuffer()
-        buffer.begin(5)
-        buffer.append(argument: "SET".utf8)
-        buffer.append(argument: keys.defaultList(release).utf8)
-        buffer.append(argument: defaultList)
-        buffer.append(argument: "EX".utf8)
-        buffer.append(argument: seconds.utf8)
+        set.append(keys.defaultList(release).utf8, defaultList, to: &buffer)
         buffer.append(
             "HSET",
             keys.meta(release),
@@ -151,7 +144,7 @@ package struct FeedCache: Sendable {
             "created",
             meta.created
         )
-        buffer.append("EXPIRE", keys.meta(release), seconds)
+        buffer.append("EXPIRE", keys.meta(release), set.seconds)
         // Last, because it says that the release is whole; and it may have been published already.
         buffer.append("HSETNX", keys.head, keys.state(release), "ready")
         for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
@@ -255,11 +248,12 @@ package struct FeedCache: Sendable {
         _ ids: [ArraySlice<UInt8>],
         release: Int
     ) async throws(CacheError) {
-        let keys = keys
-        _ = try await client.pipeline(ids.count) { place, buffer in
+        var buffer = RESPBuffer()
+        for id in ids {
             buffer.begin(2)
             buffer.append(argument: "UNLINK".utf8)
-            buffer.append(argument: keys.list(release, ids[place]))
+            buffer.append(argument: keys.list(release, id))
         }
+        try await client.pipeline(buffer)
     }
 }

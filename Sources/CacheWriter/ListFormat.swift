@@ -12,6 +12,7 @@ package enum ListFormat: String, Sendable, Codable, CaseIterable {
     case packedScored = "packed-scored"
 
     var hasScores: Bool { self == .jsonScored || self == .packedScored }
+    var isPacked: Bool { self == .packed || self == .packedScored }
 
     /// One entry of a list, as a reader sees it.
     package struct Entry: Sendable, Equatable {

@@ -10,7 +10,7 @@
 enum PackedList {
     private static let version: UInt8 = 1
     private static let scoresFlag: UInt8 = 4
-    private static let headerSize = 4
+    static let headerSize = 4
 
     /// How a catalogue's ids are written.
     enum IDs: UInt8 {
@@ -40,19 +40,13 @@ enum PackedList {
         }
     }
 
-    /// `ids`: each as `IDs.bytes` writes it.
-    static func encode(_ ids: [[UInt8]], _ kind: IDs, scores: [Float]?) -> [UInt8] {
-        let flags = kind.rawValue | (scores == nil ? 0 : scoresFlag)
-        var bytes = [version, flags] + Self.bytes(UInt16(clamping: ids.count))
-        for id in ids { bytes.append(contentsOf: id) }
-        for score in scores ?? [] {
-            bytes.append(contentsOf: Self.bytes(half(score).bitPattern))
-        }
-        return bytes
+    /// What stands before the ids.
+    static func header(_ kind: IDs, hasScores: Bool, count: Int) -> [UInt8] {
+        [version, kind.rawValue | (hasScores ? scoresFlag : 0)] + bytes(UInt16(clamping: count))
     }
 
     /// The nearest; what is too large is the largest there is, as an infinity would sort nothing.
-    private static func half(_ score: Float) -> Float16 {
+    static func half(_ score: Float) -> Float16 {
         guard score.isFinite else { return 0 }
         let largest = Float(Float16.greatestFiniteMagnitude)
         return Float16(min(max(score, -largest), largest))

@@ -73,34 +73,22 @@ package actor RedisClient {
         _ = try read(buffer)
     }
 
-    /// Pipelines `count` commands that may safely be sent twice; `append` adds the i-th to the
-    /// buffer.
-    ///
-    /// Returns the bytes sent.
+    /// Pipelines commands that may safely be sent twice, and returns the bytes sent.
     ///
     /// Replies are counted without being parsed. What an error came back for is sent again, once, to
     /// learn the words, which are thrown.
-    func pipeline(
-        _ count: Int,
-        _ append: @Sendable (Int, inout RESPBuffer) -> Void
-    ) throws(CacheError) -> Int {
+    @discardableResult
+    func pipeline(_ commands: RESPBuffer) throws(CacheError) -> Int {
         try withConnection { connection throws(CacheError) in
             let reader = try CountingReader()
             var inFlight: [Range<Int>] = []
-            var buffer = RESPBuffer()
-            var sent = 0
             var next = 0
-            while next < count || !inFlight.isEmpty {
-                if next < count && inFlight.count < Self.windowsInFlight {
-                    buffer.removeAll()
-                    let first = next
-                    while next < count && buffer.bytes.count < Self.windowBytes {
-                        append(next, &buffer)
-                        next += 1
-                    }
-                    try connection.send(buffer)
-                    sent += buffer.bytes.count
-                    inFlight.append(first..<next)
+            while next < commands.count || !inFlight.isEmpty {
+                if next < commands.count && inFlight.count < Self.windowsInFlight {
+                    let window = commands.window(from: next, bytes: Self.windowBytes)
+                    try connection.send(commands.bytes[commands.range(window)])
+                    inFlight.append(window)
+                    next = window.upperBound
                     continue
                 }
                 var refused = try connection.errors(at: inFlight.removeFirst(), reader)
@@ -108,21 +96,17 @@ package actor RedisClient {
                 // The other replies must be read before the connection can be asked again.
                 for other in inFlight { refused += try connection.errors(at: other, reader) }
                 inFlight = []
-                try resend(refused, append, on: connection)
+                for place in refused {
+                    // Refused the first time and not the second: then it is done now.
+                    let range = commands.range(place..<place + 1)
+                    try connection.send(commands.bytes[range])
+                    for case .error(let words) in try connection.replies(1) {
+                        throw .refused(words)
+                    }
+                }
             }
-            return sent
+            return commands.bytes.count
         }
-    }
-
-    private func resend(
-        _ places: [Int],
-        _ append: (Int, inout RESPBuffer) -> Void,
-        on connection: borrowing RedisConnection
-    ) throws(CacheError) {
-        var buffer = RESPBuffer()
-        for place in places { append(place, &buffer) }
-        for case .error(let words) in try connection.exchange(buffer) { throw .refused(words) }
-        // Refused the first time and not the second: then it is written now.
     }
 
     /// A connection on which anything but an error reply went wrong is not used again: nobody

@@ -60,9 +60,14 @@ private import Glibc
     /// Sends all commands of the buffer and reads all their replies, errors included.
     borrowing func exchange(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
         guard !commands.isEmpty else { return [] }
-        try send(commands)
+        try send(commands.bytes[...])
+        return try replies(commands.count)
+    }
+
+    /// Reads so many replies, errors included.
+    borrowing func replies(_ count: Int) throws(CacheError) -> [Reply] {
         var replies: [Reply] = []
-        for _ in 0..<commands.commands {
+        for _ in 0..<count {
             var raw: UnsafeMutableRawPointer?
             guard unsafe redisGetReply(context, &raw) == REDIS_OK, let reply = unsafe raw else {
                 // Of a connection that was closed, errno says nothing.
@@ -77,10 +82,10 @@ private import Glibc
         return replies
     }
 
-    /// Writes the buffer to the socket; its replies are read by `errors` later.
-    borrowing func send(_ commands: RESPBuffer) throws(CacheError) {
+    /// Writes commands to the socket; their replies are read later.
+    borrowing func send(_ commands: ArraySlice<UInt8>) throws(CacheError) {
         let descriptor = unsafe context.pointee.fd
-        let failure = unsafe commands.bytes.withUnsafeBytes { bytes -> Int32 in
+        let failure = unsafe commands.withUnsafeBytes { bytes -> Int32 in
             var done = 0
             while done < bytes.count {
                 let sent = unsafe Glibc.send(

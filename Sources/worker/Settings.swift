@@ -80,7 +80,7 @@ struct StoreOptions: ParsableArguments {
         return absolute
     }
 
-    private static func redisAddress(_ text: String) throws -> RedisAddress {
+    static func redisAddress(_ text: String) throws -> RedisAddress {
         do {
             return try RedisAddress(text)
         } catch .isMalformed {

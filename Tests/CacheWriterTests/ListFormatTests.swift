@@ -37,7 +37,7 @@ struct ListFormatTests {
         #expect(try #require(ListFormat.packed.decode(list)).map(\.id) == ids)
         let scored = ListEncoder(.packedScored, ids: ids).encode(
             [2, 0],
-            scores: [100_000, -.infinity, 9]
+            scores: [100_000, -.infinity]
         )
         let entries = try #require(ListFormat.packedScored.decode(scored))
         #expect(entries.map(\.id) == [ids[2], ids[0]] && entries.map(\.score) == [65504, 0])
@@ -135,9 +135,30 @@ struct RESPBufferTests {
             String(decoding: buffer.bytes, as: UTF8.self)
                 == "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\né\r\n\r\n"
         )
-        #expect(buffer.commands == 1)
-        buffer.removeAll()
-        #expect(buffer.isEmpty && buffer.bytes.isEmpty)
+        #expect(buffer.count == 1)
+    }
+
+    @Test func `windows cover all commands, each as long as asked for`() {
+        var buffer = RESPBuffer()
+        let sizes = (0..<200).map { $0 * 37 % 101 + ($0 == 60 ? 3000 : 0) }
+        for size in sizes { buffer.append("ECHO", String(repeating: "x", count: size)) }
+        var next = 0
+        var seen = 0
+        while next < buffer.count {
+            let window = buffer.window(from: next, bytes: 500)
+            let bytes = buffer.range(window)
+            #expect(window.lowerBound == next && bytes.lowerBound == seen)
+            // No shorter than asked for, but the last; and not with the last command too many.
+            #expect(bytes.count >= 500 || window.upperBound == buffer.count)
+            #expect(window.count == 1 || buffer.range(window.dropLast()).count < 500)
+            (next, seen) = (window.upperBound, bytes.upperBound)
+        }
+        #expect(seen == buffer.bytes.count)
+        var both = RESPBuffer()
+        both.append("PING")
+        both.append(buffer)
+        #expect(both.count == 201 && both.bytes.count == buffer.bytes.count + 14)
+        #expect(both.bytes[both.range(61..<62)].elementsEqual(buffer.bytes[buffer.range(60..<61)]))
     }
 }
 

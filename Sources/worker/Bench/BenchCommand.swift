@@ -15,7 +15,7 @@ struct BenchCommand: AsyncParsableCommand {
         subcommands: [
             QueueBenchCommand.self, LoadBenchCommand.self, LoaderBenchCommand.self,
             TopKBenchCommand.self, Prod2VecBenchCommand.self, ModelBenchCommand.self,
-            NetworkBenchCommand.self,
+            NetworkBenchCommand.self, RedisBenchCommand.self, EchoBenchCommand.self,
             BenchWorkerCommand.self,
         ]
     )

@@ -123,7 +123,7 @@ struct PlanCommand: ParsableCommand {
             ids: (0..<items).map { dataset.items[$0] }
         )
         let list = encoder.encode(
-            0..<Int32(items),
+            Array(0..<Int32(items)),
             scores: [Float](repeating: 0.123456, count: items)
         )
         return 90 + key + min(predict.served.k, dataset.items.count) * list.count / max(1, items)

@@ -19,7 +19,7 @@ struct ListMaker {
     let longest: Int
     private let predict: Pipeline.Predict
     private let ranker: Ranker
-    private let encoder: ListEncoder
+    let encoder: ListEncoder
     private let since: Int64?
 
     init(

@@ -23,6 +23,9 @@ struct PredictStep {
         var shard: Shard?
     }
 
+    /// Lists of a few MiB: memory stays flat, and a cancel is obeyed soon.
+    static let batch = 4096
+
     /// Lists that `publish` reads back, over all shards.
     private static let samples = 1000
 
@@ -93,20 +96,24 @@ struct PredictStep {
         let total = shard.end - shard.first
         let everyNth = max(1, ids.count / Self.samples)
         var written = 0
-        var bytes = 0
         var entries = 0
         var short = 0
         var asked = 0
         var cold = 0
         var samples: [ShardResult.Sample] = []
-        // 4,096 lists are a few MiB: memory stays flat, and a cancel is obeyed soon.
-        for first in stride(from: shard.first, to: shard.end, by: 4096) {
-            let range = first..<min(first + 4096, shard.end)
+        var first = shard.first
+        let bytes = try await cache.write {
+            guard first < shard.end else { return nil }
+            let range = first..<min(first + Self.batch, shard.end)
+            defer { first = range.upperBound }
             try input.progress(
                 Double(first - shard.first) / Double(total),
-                "\(written) of \(total) lists written"
+                "\(written) of \(total) lists made"
             )
-            var batch: [FeedCache.List] = []
+            var batch = cache.batch(
+                release: shard.release,
+                expire: .seconds(input.pipeline.publish.expireSeconds)
+            )
             let wanted = range.filter(maker.isAsking)
             asked += wanted.count
             for (index, list) in zip(
@@ -119,22 +126,15 @@ struct PredictStep {
                 if list.isCold && input.pipeline.predict.audience == .items { continue }
                 entries += list.items.count
                 if list.items.count < maker.longest { short += 1 }
-                let encoded = maker.encode(list)
-                batch.append(
-                    FeedCache.List(id: ids.ids.bytes[ids.ids.range(index)], bytes: encoded)
-                )
+                let id = ids.ids.bytes[ids.ids.range(index)]
+                batch.append(id, list.items, scores: list.scores, as: maker.encoder)
                 if index % everyNth == 0 {
-                    samples.append(
-                        ShardResult.Sample(index: index, fingerprint: Fingerprint(encoded))
-                    )
+                    let fingerprint = Fingerprint(maker.encode(list))
+                    samples.append(ShardResult.Sample(index: index, fingerprint: fingerprint))
                 }
             }
-            bytes += try await cache.write(
-                batch,
-                release: shard.release,
-                expire: .seconds(input.pipeline.publish.expireSeconds)
-            )
             written += batch.count
+            return batch
         }
         return try JobResult(
             ShardResult(

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Lists into Redis, beside a C program on hiredis, redis-benchmark and redis-py.
+
+`make bench CASE=redis` fills a Redis of its own over a Unix socket, in turns, with a million lists of ten JSON
+ids under keys and values of equal size, each with an expiry. Ours encodes the lists too; so does the C program.
+redis-benchmark sends one value all the time, redis-py lists that were made before. Then ours alone: every format
+with 10 and 20 entries, and what Redis' memory comes to. Memory beside that of Gorse's layout, 100 entries a user.
+"""
+import argparse, json, os, re, statistics, subprocess, sys, time
+import redis
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LARDER = os.path.join(ROOT, ".build/release/larder")
+URL = os.environ["TEST_REDIS"]
+SOCKET = URL.removeprefix("unix://").split("?")[0]
+WRITER = os.path.join(ROOT, ".bench/redis_writer")
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode: sys.exit(done.stderr or f"{command} failed")
+    return done.stdout
+
+
+def ours(users, k=10, layout="json"):
+    lines = run([LARDER, "bench", "redis", "--redis-url", URL, "--users", str(users), "--k", str(k),
+                 "--format", layout, "--json"]).splitlines()
+    return {m["what"]: m["value"] for m in map(json.loads, lines)}
+
+
+def c_writer(users, batch, mode):
+    return json.loads(run([WRITER, SOCKET, str(users), "10", str(batch), mode]))["rate"]
+
+
+def benchmark(users, size, clients):
+    out = run(["redis-benchmark", "-s", SOCKET, "-n", str(users), "-r", "1000000", "-P", "512", "-c", str(clients), "-q",
+               "SET", "rec:bench:1:u__rand_int__", "x" * size, "EX", "604800"])
+    return float(re.findall(r"([\d.]+) requests per second", out)[-1])
+
+
+def redis_py(client, users, batch):
+    values = [json.dumps([str(1000000 + (i * 7919 + j * 31) % 100000) for j in range(10)], separators=(",", ":"))
+              for i in range(10_000)]
+    start = time.perf_counter()
+    for first in range(0, users, batch):
+        pipeline = client.pipeline(transaction=False)
+        for i in range(first, min(first + batch, users)): pipeline.set(f"rec:bench:1:u{i}", values[i % 10_000], ex=604800)
+        pipeline.execute()
+    return users / (time.perf_counter() - start)
+
+
+def gorse(client, users=500, entries=100):
+    """Bytes a user: a hash of seven fields for each item of each user. Gorse wants an index over them besides."""
+    client.flushdb()
+    before = client.info("memory")["used_memory"]
+    for user in range(users):
+        pipeline = client.pipeline(transaction=False)
+        for j in range(entries):
+            item = 1000000 + (user * 7919 + j * 31) % 100000
+            pipeline.hset(f"documents:recommend:u{user}:{item}", mapping=dict(
+                collection="recommend", subset=f"u{user}", id=item, is_hidden=0, categories="_", score=1 / (j + 1),
+                timestamp=1795344611507))
+        pipeline.execute()
+    return (client.info("memory")["used_memory"] - before) / users
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=1_000_000)
+    parser.add_argument("--reps", type=int, default=5)
+    options = parser.parse_args()
+    users = options.users
+    run(["gcc", "-O3", "-Wall", "-o", WRITER, os.path.join(ROOT, "Benchmarks/peers/redis_writer.c"), "-lhiredis"])
+    client = redis.Redis(unix_socket_path=SOCKET)
+    size = 101
+    peers = {
+        "hiredis in C, windows of 512": lambda: c_writer(users, 512, "window"),
+        "hiredis in C, batches of 512": lambda: c_writer(users, 512, "batch"),
+        "redis-benchmark, 4 clients": lambda: benchmark(users, size, 4),
+        f"redis-py {redis.__version__}, pipelines of 1,000": lambda: redis_py(client, users // 5, 1000),
+    }
+    mine, theirs, all_of_it = [], {name: [] for name in peers}, []
+    for _ in range(options.reps):
+        all_of_it.append(ours(users))
+        mine.append(all_of_it[-1]["lists written"])
+        for name, peer in peers.items():
+            client.flushdb()
+            theirs[name].append(peer())
+    rate = statistics.median(mine)
+    results = []
+    for name in peers:
+        pairs = sorted(a / b for a, b in zip(mine, theirs[name]))
+        results.append(dict(case="redis", ours=round(rate), peer=name, theirs=round(statistics.median(theirs[name])),
+                            unit="lists/s", ratio=round(statistics.median(pairs), 2), low=round(pairs[0], 2),
+                            high=round(pairs[-1], 2)))
+        print(f"{users:,} lists   larder {rate:10,.0f}   {name:38} {results[-1]['theirs']:10,}   "
+              f"{results[-1]['ratio']:.2f} ({pairs[0]:.2f} to {pairs[-1]:.2f})", flush=True)
+    for what in ("our processor", "our share of a core", "Redis' share of its core"):
+        value = statistics.median(found[what] for found in all_of_it)
+        results.append(dict(case="redis", what=what, value=value))
+        print(f"  {what:26} {value:.2f}")
+    for k in (10, 20):
+        for layout in ("json", "json-scored", "packed", "packed-scored"):
+            found = ours(users, k, layout)
+            results.append(dict(case="redis", k=k, format=layout, **found))
+            print(f"  k {k}, {layout:14} {found['lists written']:10,.0f} lists/s, {found['memory of Redis']:6.0f} bytes of Redis a user, "
+                  f"verified and live after {found['verified and live after']:.2f} s", flush=True)
+    mib = gorse(client), ours(users // 10, 100, "json-scored")["memory of Redis"], ours(users // 10, 100, "packed-scored")["memory of Redis"]
+    results.append(dict(case="redis", k=100, gorse=mib[0], json_scored=mib[1], packed_scored=mib[2]))
+    print(f"  k 100 with scores: {mib[0]:,.0f} bytes a user in Gorse's layout, {mib[1]:,.0f} json-scored, {mib[2]:,.0f} packed-scored")
+    with open(os.path.join(ROOT, ".bench/redis.jsonl"), "a") as file:
+        for result in results: file.write(json.dumps(result) + "\n")
+
+
+main()

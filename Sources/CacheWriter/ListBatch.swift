@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Lists of a release on their way to Redis, formatted as they will be sent: one piece of memory for all
+/// of them.
+package struct ListBatch: Sendable {
+    private(set) var commands = RESPBuffer()
+    private let set: ExpiringSet
+    private let start: [UInt8]
+    private var value: [UInt8] = []
+
+    init(_ keys: CacheKeys, release: Int, expire: Duration) {
+        set = ExpiringSet(expire)
+        start = keys.lists(release)
+    }
+
+    package var count: Int { commands.count }
+
+    /// Adds the list of an id, as it is to stand in Redis.
+    package mutating func append(_ id: some Collection<UInt8>, _ list: [UInt8]) {
+        set.append(CacheKeys.list(start, id), list, to: &commands)
+    }
+
+    /// Adds the list of an id; `scores`: one of each item.
+    package mutating func append(
+        _ id: ArraySlice<UInt8>,
+        _ items: [Int32],
+        scores: [Float],
+        as encoder: ListEncoder
+    ) {
+        value.removeAll(keepingCapacity: true)
+        encoder.encode(items, scores: scores, into: &value)
+        append(id, value)
+    }
+}

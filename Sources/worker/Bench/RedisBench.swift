@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import CacheWriter
+import Foundation
+import Glibc
+
+struct RedisBenchCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "redis",
+        abstract: "Lists a second into Redis, encoded, verified and live.",
+        discussion: """
+            Takes away everything in the database of Redis that it is given, and leaves a feed \
+            "bench" there: u0, u1, … with lists of random items.
+            """
+    )
+
+    @Option(help: "Lists to write.")
+    var users = 1_000_000
+
+    @Option(help: "Items that there are; their ids are numbers.")
+    var items = 100_000
+
+    @Option(help: "Entries of a list.")
+    var k = 10
+
+    @Option(help: "json, json-scored, packed or packed-scored.")
+    var format = ListFormat.json
+
+    @Option(help: "The Redis to fill, as redis://host:6379/0 or unix:///path.")
+    var redisURL: String
+
+    @Flag(help: "Machine-readable.")
+    var json = false
+
+    func validate() throws {
+        guard users > 0, k > 0, items >= k else {
+            throw ValidationError("--users and --k are above 0, and there are at least k --items")
+        }
+    }
+
+    private static let release = 1
+    private static let expire = Duration.seconds(7 * 86_400)
+
+    func run() async throws {
+        let client = RedisClient(try StoreOptions.redisAddress(redisURL))
+        try await client.command("FLUSHDB")
+        let cache = FeedCache("bench", on: client)
+        let encoder = ListEncoder(format, ids: (0..<items).map { String(1_000_000 + $0) })
+        let before = try await server(client)
+        let own = processorSeconds()
+        let start = ContinuousClock.now
+        let lists = Lists(items: items, k: k)
+        // As `predict` writes them.
+        var first = 0
+        let bytes = try await cache.write {
+            guard first < users else { return nil }
+            var batch = cache.batch(release: Self.release, expire: Self.expire)
+            for user in first..<min(first + PredictStep.batch, users) {
+                let (id, list) = (Array("u\(user)".utf8)[...], lists.list(user))
+                batch.append(id, list.items, scores: list.scores, as: encoder)
+            }
+            first += PredictStep.batch
+            return batch
+        }
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        let after = try await server(client)
+        let spent = processorSeconds() - own
+        try await publish(cache) { user in
+            let list = lists.list(user)
+            return encoder.encode(list.items, scores: list.scores)
+        }
+        let total = (ContinuousClock.now - start) / .seconds(1)
+        let count = Double(users)
+        let measured = [
+            Measurement(what: "lists written", value: count / seconds, unit: "lists/s"),
+            Measurement(what: "our processor", value: spent / count * 1e6, unit: "µs a list"),
+            Measurement(
+                what: "our share of a core",
+                value: spent / seconds,
+                unit: "of one"
+            ),
+            Measurement(
+                what: "Redis' share of its core",
+                value: (after.seconds - before.seconds) / seconds,
+                unit: "of one"
+            ),
+            Measurement(what: "sent", value: Double(bytes) / count, unit: "bytes a list"),
+            Measurement(
+                what: "memory of Redis",
+                value: (after.bytes - before.bytes) / count,
+                unit: "bytes a list"
+            ),
+            Measurement(what: "verified and live after", value: total, unit: "s"),
+        ]
+        for measurement in measured { try measurement.show(json: json) }
+    }
+
+    private func publish(_ cache: FeedCache, _ list: (Int) -> [UInt8]) async throws {
+        let ids = stride(from: 0, to: users, by: max(1, users / 1000))
+        try await cache.writeHead(
+            list(0),
+            FeedCache.Meta(
+                format: format,
+                k: k,
+                spare: 0,
+                listsFor: "users",
+                count: users,
+                dataset: "none",
+                model: "none",
+                created: Date.now.ISO8601Format()
+            ),
+            release: Self.release,
+            expire: Self.expire
+        )
+        try await cache.verify(
+            ids.map { user in
+                FeedCache.Sample(
+                    id: Array("u\(user)".utf8),
+                    fingerprint: Fingerprint(list(user))
+                )
+            },
+            release: Self.release,
+            format: format,
+            k: k
+        )
+        try await cache.flip(from: nil, to: Self.release, token: 1, .publish)
+    }
+
+    /// The processor time that Redis has used, in seconds, and the memory that it uses.
+    private func server(_ client: RedisClient) async throws -> (seconds: Double, bytes: Double) {
+        let text = try await client.command("INFO").text ?? ""
+        func number(_ name: String) -> Double {
+            text.firstRange(of: "\(name):").flatMap { found in
+                Double(text[found.upperBound...].prefix { $0.isNumber || $0 == "." })
+            } ?? 0
+        }
+        return (
+            number("used_cpu_sys") + number("used_cpu_user"), number("used_memory")
+        )
+    }
+
+    private func processorSeconds() -> Double {
+        Double(clock()) / Double(CLOCKS_PER_SEC)
+    }
+}
+
+/// A list of each user, without two of the same item.
+private struct Lists {
+    let items: Int
+    let k: Int
+
+    func list(_ user: Int) -> (items: [Int32], scores: [Float]) {
+        // A step that is odd and below the items meets none twice.
+        let step = user % (items / k) | 1
+        let first = user * 7919 % items
+        return (
+            (0..<k).map { Int32((first + $0 * step) % items) },
+            (0..<k).map { 1 / Float($0 + user % 7 + 1) }
+        )
+    }
+}
+
+extension ListFormat: ExpressibleByArgument {}
