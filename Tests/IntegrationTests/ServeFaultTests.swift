@@ -35,6 +35,18 @@ import Testing
             try await server.command("SET", "rec:\(feed.name):1:u1", "garbage")
             #expect(try await served.get(here).status == 503)
             #expect(try await served.get("/v1/feeds/\(feed.name)/u2").status == 200)
+            // In a batch the others have their answers.
+            let batch = try await served.get(
+                "/v1/feeds/\(feed.name)",
+                "-d",
+                #"{"ids": ["u2", "u1"]}"#
+            )
+            let answers = try #require(batch.json["answers"] as? [[String: Any]])
+            #expect(answers.map { $0["id"] as? String } == ["u2", "u1"])
+            #expect(answers[0]["source"] as? String == "list")
+            #expect((answers[1]["error"] as? String)?.contains("u1") == true, "\(answers)")
+            let alone = try await served.get("/v1/feeds/\(feed.name)", "-d", #"{"ids": ["u1"]}"#)
+            #expect(alone.status == 503)
             server.signal(SIGSTOP)
             #expect(
                 try await served.get(here).json["error"] as? String
@@ -60,6 +72,28 @@ import Testing
         let metrics = try await served.get("/metrics").body
         #expect(metrics.contains("larder_postgres_up 0\n"))
         #expect(metrics.contains("larder_lookups_total{feed=\"\(feed.name)\",source=\"list\"} 1\n"))
+    }
+
+    @Test func `metrics do not wait for a Postgres that hangs`() async throws {
+        _ = try await feed.write(1...1, to: RedisClient(TestServers.redis))
+        try await OwnPostgres.with { own in
+            let proxy = try PostgresProxy(to: own.socket)
+            defer { proxy.close() }
+            let larder = Larder(
+                database: "host=\(proxy.host) user=larder dbname=postgres",
+                redis: try TestServers.redisURL,
+                home: feed.folder.path + "/home"
+            )
+            let served = try await Served(larder, log: feed.log)
+            defer { served.process.kill() }
+            #expect(try await served.get("/v1/feeds/\(feed.name)/u1").status == 200)
+            #expect(try await served.get("/metrics").body.contains("larder_postgres_up 1\n"))
+            proxy.fault = .blackHole
+            // Less than Prometheus waits; curl gives up where it is more.
+            let metrics = try await served.get("/metrics", "--max-time", "10").body
+            #expect(metrics.contains("larder_postgres_up 0\n"))
+            #expect(metrics.contains("larder_redis_up 1\n"))
+        }
     }
 
     @Test func `no request is lost while releases change and one of two servers stops`()

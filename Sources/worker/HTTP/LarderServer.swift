@@ -34,7 +34,7 @@ struct LarderServer {
         router.add(middleware: MeterMiddleware(meter: meter))
         if let token { router.add(middleware: TokenMiddleware(token)) }
         LookupAPI(queue: LookupQueue(FeedReader(redis)), meter: meter).add(to: router)
-        watch(router, Metrics(services: services, redis: redis, meter: meter), redis)
+        watch(router, Metrics(services, redis, meter), redis)
         return Application(
             router: router,
             server: .http1(

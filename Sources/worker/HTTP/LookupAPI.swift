@@ -34,7 +34,7 @@ struct LookupAPI {
 
     private func one(_ request: Request, _ feed: String, _ id: String) async throws -> Response {
         let options = try LookupOptions(request.parameters())
-        let found = try await lookup([options.question(feed, id)])[0]
+        let found = try await lookup([options.question(feed, id)])[0].get()
         try check(options, found, feed)
         meter.count(feed, found.source.rawValue)
         // The list may have changed by the next request, and asking whether it has is cheap.
@@ -64,10 +64,14 @@ struct LookupAPI {
         var writer = AnswerWriter()
         writer.write("{\"answers\":[")
         for (place, (id, answer)) in zip(ids, found).enumerated() {
-            try check(asked.options, answer, feed)
-            meter.count(feed, answer.source.rawValue)
             if place > 0 { writer.write(",") }
-            writer.write(answer, feed: feed, id: id)
+            switch answer {
+            case .success(let answer):
+                try check(asked.options, answer, feed)
+                meter.count(feed, answer.source.rawValue)
+                writer.write(answer, feed: feed, id: id)
+            case .failure(let error): writer.write(error, feed: feed, id: id)
+            }
         }
         writer.write("]")
         writer.write(AnswerWriter.Stamp())
@@ -108,7 +112,7 @@ struct LookupAPI {
                 question.reader = items[0]
                 return question
             }
-        )
+        ).compactMap { try? $0.get() }
         try check(options, lists[0], feed)
         guard lists[0].listsFor == "items" else {
             throw RequestError(
@@ -129,26 +133,33 @@ struct LookupAPI {
 
     // MARK: all
 
-    /// An answer to each; throws where one of them cannot be answered.
-    private func lookup(_ questions: [FeedReader.Question]) async throws(RequestError) -> [Lookup] {
+    /// An answer to each, one at least; where a list cannot be read, why.
+    private func lookup(
+        _ questions: [FeedReader.Question]
+    ) async throws(RequestError) -> [Result<Lookup, RequestError>] {
         let answers: [FeedReader.Answer]
         do {
             answers = try await queue.lookup(questions)
         } catch {
             throw RequestError(.serviceUnavailable, "\(error)")
         }
-        var found: [Lookup] = []
+        var found: [Result<Lookup, RequestError>] = []
         for (question, answer) in zip(questions, answers) {
             switch answer {
-            case .success(let lookup?): found.append(lookup)
+            case .success(let lookup?): found.append(.success(lookup))
             case .success(nil):
                 throw RequestError(
                     .notFound,
                     "feed \"\(question.feed)\" has no live release",
                     hint: "`larder releases` lists all feeds"
                 )
-            case .failure(let error): throw RequestError(.serviceUnavailable, "\(error)")
+            case .failure(let error):
+                found.append(.failure(RequestError(.serviceUnavailable, "\(error)")))
             }
+        }
+        // What is wrong with all of them is wrong with the feed.
+        if case .failure(let error)? = found.first, found.allSatisfy({ (try? $0.get()) == nil }) {
+            throw error
         }
         return found
     }

@@ -31,6 +31,14 @@ struct AnswerWriter {
         write("}")
     }
 
+    /// In the place of an answer, why there is none.
+    mutating func write(_ error: RequestError, feed: String, id: String) {
+        write("{\"feed\":", quoting: feed)
+        write(",\"id\":", quoting: id)
+        write(",\"error\":", quoting: error.message)
+        write("}")
+    }
+
     /// Which answer this was and when, for whoever joins clicks with what was shown.
     struct Stamp {
         let event = UUID().uuidString.lowercased()

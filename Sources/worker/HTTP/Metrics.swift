@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 import CacheWriter
 import Jobs
+import Postgres
 
 /// What `/metrics` says, in Prometheus' text format.
 struct Metrics {
-    let services: Services
-    let redis: RedisClient
-    let meter: ServerMeter
+    private let queue: Queue
+    private let releases: Releases
+    private let redis: RedisClient
+    private let meter: ServerMeter
+
+    init(_ services: Services, _ redis: RedisClient, _ meter: ServerMeter) {
+        // Prometheus waits for ten seconds, and what a Postgres that hangs does not tell is no reason to
+        // lose the rest.
+        var impatient = services.database
+        impatient.connectTimeout = .seconds(2)
+        impatient.statementTimeout = .seconds(1)
+        let client = Client(impatient)
+        (queue, releases) = (Queue(client), Releases(client))
+        (self.redis, self.meter) = (redis, meter)
+    }
 
     func text() async -> String {
         var page = MetricsPage()
@@ -16,9 +29,9 @@ struct Metrics {
         // Lookups do not need Postgres, and what is known of them is told without it.
         var isUp = false
         do {
-            let queues = try await services.queue.states()
-            let work = try await services.queue.lastHour()
-            let feeds = try await services.releases.live()
+            let queues = try await queue.states()
+            let work = try await queue.lastHour()
+            let feeds = try await releases.live()
             isUp = true
             addQueues(queues, to: &page)
             addWork(work, to: &page)
