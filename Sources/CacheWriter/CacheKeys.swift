@@ -16,14 +16,7 @@ struct CacheKeys: Sendable {
 
     /// The field of `head` that says that a release is whole: `ready`, or `published` once it was
     /// live.
-    func state(_ release: Int) -> String { Self.state + String(release) }
-
-    /// Nil of the other fields.
-    func release(ofState field: String) -> Int? {
-        field.hasPrefix(Self.state) ? Int(field.dropFirst(Self.state.count)) : nil
-    }
-
-    private static let state = "release:"
+    func state(_ release: Int) -> String { "release:\(release)" }
 
     /// The list of a segment or a category.
     func fallback(_ release: Int, _ source: Lookup.Source, _ value: String) -> String {

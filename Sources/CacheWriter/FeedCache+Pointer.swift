@@ -14,18 +14,20 @@ extension FeedCache {
 
     /// The highest number of a release and the highest fencing token that Redis knows; 0 of none.
     package func highest() async throws(CacheError) -> (release: Int, token: Int) {
-        guard case .array(let parts) = try await client.command("HGETALL", keys.head) else {
-            throw .damaged("\(keys.head) is no hash")
-        }
-        var highest = (release: try await live() ?? 0, token: 0)
-        for place in stride(from: 0, to: parts.count - 1, by: 2) {
-            guard let field = parts[place].text else { continue }
-            if field == "fence" { highest.token = parts[place + 1].text.flatMap { Int($0) } ?? 0 }
-            if let release = keys.release(ofState: field) {
-                highest.release = max(highest.release, release)
-            }
-        }
-        return highest
+        let known = try await client.command("HMGET", keys.head, "drawn", "fence")
+        guard case .array(let values) = known else { throw .damaged("\(keys.head) is no hash") }
+        let numbers = values.map { $0.text.flatMap { Int($0) } ?? 0 }
+        return (release: max(numbers[0], try await live() ?? 0), token: numbers[1])
+    }
+
+    /// Has Redis know that a release has its number, before the first list is written: a Postgres that
+    /// is restored from before then must not give it to another.
+    package func noteDrawn(_ release: Int) async throws(CacheError) {
+        let script = """
+            local known = tonumber(redis.call('HGET', KEYS[1], 'drawn') or '0')
+            if known < tonumber(ARGV[1]) then redis.call('HSET', KEYS[1], 'drawn', ARGV[1]) end
+            """
+        try await client.command("EVAL", script, "1", keys.head, String(release))
     }
 
     /// Why the pointer is moved.

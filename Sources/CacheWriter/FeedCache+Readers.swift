@@ -6,16 +6,17 @@ extension FeedCache {
     /// which releases; nil: all read the live one.
     ///
     /// What is no newer than what is there changes nothing: so it does not matter in which order those
-    /// who changed it come here.
+    /// who changed it come here. Returns the version that is there then.
+    @discardableResult
     package func setRules(
         hidden: [String],
         split: Split?,
         version: Int
-    ) async throws(CacheError) {
+    ) async throws(CacheError) -> Int {
         // Redis' Lua passes at most some 8,000 arguments to a command.
         let script = """
             local known = tonumber(redis.call('HGET', KEYS[1], 'rules') or '-1')
-            if tonumber(ARGV[1]) <= known then return end
+            if tonumber(ARGV[1]) <= known then return known end
             redis.call('DEL', KEYS[2])
             for first = 3, #ARGV, 1000 do
               redis.call('SADD', KEYS[2], unpack(ARGV, first, math.min(first + 999, #ARGV)))
@@ -23,11 +24,12 @@ extension FeedCache {
             redis.call('HDEL', KEYS[1], 'split')
             if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'split', ARGV[2]) end
             redis.call('HSET', KEYS[1], 'rules', ARGV[1])
+            return tonumber(ARGV[1])
             """
-        try await client.command(
+        return try await client.command(
             ["EVAL", script, "2", keys.head, keys.hidden, String(version), split?.text ?? ""]
                 + hidden
-        )
+        ).number ?? version
     }
 
     /// The split that readers follow.

@@ -41,7 +41,10 @@ package struct FeedCache: Sendable {
                     bytes += try await group.next() ?? 0
                     underWay -= 1
                 }
-                group.addTask { try await write(batch) }
+                // Not on the caller's executor, which may be one thread that makes the next batch.
+                group.addTask(executorPreference: globalConcurrentExecutor) {
+                    try await write(batch)
+                }
                 underWay += 1
             }
             for try await sent in group { bytes += sent }

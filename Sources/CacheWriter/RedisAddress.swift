@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 private import Foundation
 
-/// Where a Redis server is, and who asks: `redis://[user[:password]@]host[:port][/db]`, or
-/// `unix://[user[:password]@]/path[?db=n]`.
+/// Where a Redis server is, and who asks: `redis://[[user]:password@]host[:port][/db]`, or
+/// `unix://[[user]:password@]/path[?db=n]`.
 ///
 /// As in other URLs, `%40` in a name or a password is an `@`.
 package struct RedisAddress: Sendable, Equatable {

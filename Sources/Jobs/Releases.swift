@@ -20,6 +20,10 @@ package struct Releases: Sendable {
         package let k: Int
         package let lists: Int?
         package let bytes: Int?
+        /// The share of lists that are not those of the release before.
+        package let changedLists: Double?
+        /// Items of a list that it had not before, on average.
+        package let newItems: Double?
         package let dataset: String
         package let model: String
         package let createdAt: String
@@ -55,14 +59,26 @@ package struct Releases: Sendable {
         return number
     }
 
+    /// What a release holds.
+    package struct Contents: Sendable {
+        package let lists: Int
+        package let bytes: Int
+        package let changedLists: Double?
+        package let newItems: Double?
+
+        package init(lists: Int, bytes: Int, changedLists: Double? = nil, newItems: Double? = nil) {
+            (self.lists, self.bytes) = (lists, bytes)
+            (self.changedLists, self.newItems) = (changedLists, newItems)
+        }
+    }
+
     /// Writes down that Redis' pointer has moved.
     ///
-    /// `lists` and `bytes` stay as they were when nil.
+    /// What the release holds stays as it was when nil.
     package func recordLive(
         feed: String,
         number: Int,
-        lists: Int? = nil,
-        bytes: Int? = nil
+        _ contents: Contents? = nil
     ) async throws(JobsError) {
         try await during("record release \(number) of \"\(feed)\"") { () throws(PostgresError) in
             try await client.transaction { connection throws(PostgresError) in
@@ -72,7 +88,11 @@ package struct Releases: Sendable {
                 )
                 _ = try connection.execute(
                     SQL.recordLive,
-                    [Parameter(feed), Parameter(number), Parameter(lists), Parameter(bytes)]
+                    [
+                        Parameter(feed), Parameter(number), Parameter(contents?.lists),
+                        Parameter(contents?.bytes), Parameter(contents?.changedLists),
+                        Parameter(contents?.newItems),
+                    ]
                 )
                 for statement in [SQL.closeSpan, SQL.openSpan] {
                     _ = try connection.execute(statement, [Parameter(feed), Parameter(number)])
@@ -108,11 +128,11 @@ package struct Releases: Sendable {
     package func raiseTokens(above token: Int) async throws(JobsError) {
         try await during("raise the fencing token") { () throws(PostgresError) in
             try await client.transaction { connection throws(PostgresError) in
-                // One at a time: a second one would set the sequence back.
+                // One at a time, and far beyond: nothing that is drawn meanwhile is drawn again.
                 _ = try connection.execute("SELECT pg_advisory_xact_lock(1818325604, 0)", [])
                 _ = try connection.execute(
                     """
-                    SELECT setval('larder.leases', $1::bigint) FROM larder.leases
+                    SELECT setval('larder.leases', $1::bigint + 1000000) FROM larder.leases
                     WHERE last_value < $1::bigint
                     """,
                     [Parameter(token)]
@@ -205,7 +225,8 @@ package struct Releases: Sendable {
         try await during("list releases") { () throws(PostgresError) in
             try await client.query(
                 """
-                SELECT feed, number, run_id, state, lists_for, format, k, lists, bytes, dataset,
+                SELECT feed, number, run_id, state, lists_for, format, k, lists, bytes,
+                       changed_lists, new_items, dataset,
                        model, to_char(created_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS created_at,
                        to_char(live_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS live_at
                 FROM larder.releases
@@ -226,6 +247,8 @@ package struct Releases: Sendable {
                     k: try row.decode("k"),
                     lists: try row.decodeIfPresent("lists"),
                     bytes: try row.decodeIfPresent("bytes"),
+                    changedLists: try row.decodeIfPresent("changed_lists"),
+                    newItems: try row.decodeIfPresent("new_items"),
                     dataset: try row.decode("dataset"),
                     model: try row.decode("model"),
                     createdAt: try row.decode("created_at"),

@@ -111,6 +111,20 @@ package struct ServingRules: Sendable {
         )
     }
 
+    /// Makes what is here newer than what was met elsewhere, unless it is.
+    package func raise(feed: String, above version: Int) async throws(JobsError) {
+        try await during("raise the version of what readers of \"\(feed)\" follow") {
+            () throws(PostgresError) in
+            try await client.execute(
+                """
+                UPDATE larder.feeds SET rules_version = $2::bigint + 1
+                WHERE name = $1 AND rules_version < $2::bigint
+                """,
+                [Parameter(feed), Parameter(version)]
+            )
+        }
+    }
+
     /// All that there were, newest first.
     package func splits(feed: String) async throws(JobsError) -> [Span] {
         try await during("list the splits of \"\(feed)\"") { () throws(PostgresError) in

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CacheWriter
 import Foundation
 import Postgres
 import TestSupport
@@ -120,7 +121,9 @@ import Testing
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")
             defer { worker.kill() }
-            let overlap = "['overlap-with-live@5 in [0.9, 1]', share-of-short-lists <= 0]"
+            let overlap = """
+                ['overlap-with-live@5 in [0.9, 1]', share-of-changed-lists <= 0.5, share-of-short-lists <= 0]
+                """
             let first = try checkerboard.pipeline(
                 feed: feed,
                 model: CheckerboardFeed.good,
@@ -140,6 +143,9 @@ import Testing
                 ),
                 "\(refused.output)"
             )
+            #expect(
+                refused.output.contains(/share-of-changed-lists <= 0.5: [0-9.]+, fails by .* lists/)
+            )
             #expect(try await larder.run("lookup", feed, "u4").output.contains("release 1"))
             // The same lists once more.
             let same = try checkerboard.pipeline(
@@ -149,6 +155,36 @@ import Testing
             )
             let again = try await larder.run("run", same, "--follow")
             #expect(again.status == 0, "\(again)")
+            #expect(
+                again.output.contains("0 % of 200 lists are not those of release 1, with 0.0 new")
+            )
+
+            // And without a gate, what changes is told.
+            func lists() async throws -> [[String]] {
+                let reader = FeedReader(RedisClient(try TestServers.redis))
+                return try await reader.lookup(
+                    (0..<200).map { FeedReader.Question(feed: feed, id: "u\($0)") }
+                ).map { try $0.get()?.entries.map(\.id) ?? [] }
+            }
+            let before = try await lists()
+            let ungated = try checkerboard.pipeline(
+                feed: feed,
+                model: "{ kind: popularity }",
+                check: "[]"
+            )
+            #expect(try await larder.run("run", ungated, "--follow").status == 0)
+            let pairs = zip(try await lists(), before)
+            let changed = pairs.count { $0 != $1 } * 100
+            let new = pairs.map { Set($0).subtracting($1).count }.reduce(0, +)
+            let told = try await larder.run("releases", feed).output
+            #expect(changed > 0 && new > 0)
+            #expect(
+                told.contains(
+                    String(format: "%.0f %%, %.1f items", Double(changed) / 200, Double(new) / 200)
+                ),
+                "\(told)"
+            )
+            #expect(try await larder.run("rollback", feed).status == 0)
 
             // What somebody had is not in the list.
             _ = try checkerboard.folder.write(

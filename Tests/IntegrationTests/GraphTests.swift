@@ -315,7 +315,7 @@ import Testing
             #expect(try await reserve(1) == 1)
             #expect(try await reserve(1) == 1)
             #expect(try await reserve(2) == 2)
-            try await releases.recordLive(feed: "f", number: 1, lists: 5, bytes: 50)
+            try await releases.recordLive(feed: "f", number: 1, .init(lists: 5, bytes: 50))
             try await releases.recordLive(feed: "f", number: 2)
             #expect(try await releases.list(feed: "f").map(\.state) == ["live", "retired"])
             try await releases.recordLive(feed: "f", number: 1)

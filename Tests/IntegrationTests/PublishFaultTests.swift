@@ -49,6 +49,58 @@ import Testing
         #expect(error == .refused("ERR one in so many"))
     }
 
+    /// So many batches of 4,000.
+    private func write(_ lists: [FeedCache.List], _ cache: FeedCache) async throws -> Int {
+        var rest = lists[...]
+        return try await cache.write {
+            guard !rest.isEmpty else { return nil }
+            var batch = cache.batch(release: 1, expire: .seconds(600))
+            for list in rest.prefix(4000) { batch.append(list.id, list.bytes) }
+            rest = rest.dropFirst(4000)
+            return batch
+        }
+    }
+
+    @Test func `batch after batch arrives, errors or not`() async throws {
+        let server = try await OwnRedis()
+        let lists = lists(30_000)
+        let proxy = try await RedisProxy(to: server, "errors", "1000")
+        _ = try await write(lists, FeedCache(feed, on: RedisClient(proxy.address)))
+        #expect(try await arrived(lists, server) == lists.count)
+        let never = try await RedisProxy(to: server, "errors", "1")
+        await #expect(throws: CacheError.refused("ERR one in so many")) {
+            try await write(lists, FeedCache(feed, on: RedisClient(never.address)))
+        }
+        let cut = try await RedisProxy(to: server, "stop", "3000000")
+        let client = RedisClient(cut.address, timeout: .seconds(1))
+        let error = await #expect(throws: CacheError.self) {
+            try await write(lists, FeedCache(feed, on: client))
+        }
+        #expect(error?.description.contains("within the time limit") == true, "\(error as Any)")
+    }
+
+    @Test func `a batch that is not made stops the writing, and the connection goes on`()
+        async throws
+    {
+        struct Stopped: Error {}
+        let server = try await OwnRedis()
+        let cache = FeedCache(feed, on: RedisClient(server.address))
+        let lists = lists(20_000)
+        var made = 0
+        await #expect(throws: Stopped.self) {
+            try await cache.write {
+                made += 1
+                if made == 4 { throw Stopped() }
+                var batch = cache.batch(release: 1, expire: .seconds(600))
+                for list in lists.prefix(4000) { batch.append(list.id, list.bytes) }
+                return batch
+            }
+        }
+        #expect(made == 4)
+        #expect(try await write(lists, cache) > lists.count * 250)
+        #expect(try await arrived(lists, server) == lists.count)
+    }
+
     @Test func `a slow network is waited for`() async throws {
         let server = try await OwnRedis()
         let proxy = try await RedisProxy(to: server, "slow", "1000000")
@@ -127,9 +179,19 @@ import Testing
                 let worker = try await larder.start("worker")
                 defer { worker.kill() }
                 for release in releases {
+                    // What only Redis knows of is gone with the next release.
+                    let rules = FeedCache(feed, on: RedisClient(server.address))
+                    try await rules.setRules(
+                        hidden: ["i1"],
+                        split: Split("s A=\(release):1 B=live:1"),
+                        version: 4_000_000_000_000_000 + release
+                    )
                     let run = try await larder.run("run", file, "--follow")
                     #expect(run.status == 0, "\(run)")
                     #expect(try await wholeRelease(server) == release)
+                    let hidden = try await server.ask("EXISTS", "{rec:\(feed):live}:hidden")
+                    #expect(hidden == .integer(0))
+                    #expect(try await rules.split() == nil)
                 }
                 let back = try await larder.run("rollback", feed)
                 #expect(back.status == 0, "\(back)")

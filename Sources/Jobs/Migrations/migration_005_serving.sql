@@ -1,6 +1,6 @@
 -- What the readers of a feed follow beside its pointer: items that are hidden, and a split. Redis
 -- holds a copy; the version says whose copy is the newer one. It is the time of the last change in
--- microseconds, so that a database that was restored from a backup does not use one again.
+-- microseconds, so that what is changed after a restore from a backup is newer than what was lost.
 ALTER TABLE larder.feeds ADD rules_version bigint NOT NULL DEFAULT 0;
 
 CREATE TABLE larder.hidden_items (
@@ -20,3 +20,7 @@ CREATE TABLE larder.splits (
     until timestamptz
 );
 CREATE UNIQUE INDEX one_open_split_per_feed ON larder.splits (feed) WHERE until IS NULL;
+
+-- How the lists of a release differ from those before it: the share of lists that changed, and how many
+-- items of a list were not in it before, on average.
+ALTER TABLE larder.releases ADD changed_lists double precision, ADD new_items double precision;

@@ -129,14 +129,22 @@ extension JobRunner {
     /// They stay ours until the server has them: a worker that takes itself for empty may run what
     /// kills it, and would take them with it.
     func giveBackWaiting(olderThan age: Duration = .zero) async {
-        let entries = bench.takeWaiting(olderThan: age)
-        await giveBack(entries)
+        await giveBackHeld(bench.takeWaiting(olderThan: age))
+    }
+
+    /// Gives back jobs that the bench holds until then.
+    func giveBackHeld(_ entries: [Workbench.Entry]) async {
+        let kept = await giveBack(entries)
+        // One that was cancelled meanwhile cannot be given back; it ends here.
+        let ended = entries.filter { kept.contains($0.job.id) }.map {
+            Workbench.Ended(entry: $0, ending: .failed("stopped", .retryable), took: .zero)
+        }
+        if let first = ended.first?.entry { await finish(ended, first.session, first.trust) }
         bench.settled(entries)
     }
 
     /// Returns the jobs that had to be kept, because they are to be cancelled.
-    @discardableResult
-    func giveBack(_ entries: [Workbench.Entry]) async -> Set<Int> {
+    private func giveBack(_ entries: [Workbench.Entry]) async -> Set<Int> {
         guard let first = entries.first else { return [] }
         do {
             let released = Set(

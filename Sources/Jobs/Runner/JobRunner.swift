@@ -230,16 +230,26 @@ package actor JobRunner {
         _ trust: Trust
     ) {
         plan.claimed(jobs.map(\.place), behind: request.watermark, in: took)
+        guard begin(jobs, session, trust) else { return }
+        if jobs.count == request.count || request.watermark > plan.watermark { wake.raise() }
+    }
+
+    /// False where they are not ours any more, or are given back.
+    private func begin(_ jobs: [Job], _ session: Session, _ trust: Trust) -> Bool {
         // A reply that comes after our time is nobody's; the jobs are rescued.
-        guard !trust.isOver, session.id == self.session.id else { return }
+        guard !trust.isOver, session.id == self.session.id else { return false }
         if isDraining {
             // The drain has given back all that it knew of.
             let entries = jobs.map { Workbench.Entry($0, session, trust) }
-            Task { await self.giveBack(entries) }
-            return
+            bench.hold(entries)
+            Task {
+                await self.giveBackHeld(entries)
+                self.wake.raise()
+            }
+            return false
         }
         start(jobs)
-        if jobs.count == request.count || request.watermark > plan.watermark { wake.raise() }
+        return true
     }
 
     /// Quarantined jobs, one after the other for a few seconds, with nothing beside them.
@@ -263,10 +273,7 @@ package actor JobRunner {
                 noteClaim()
                 defer { endClaim() }
                 let jobs = try await queue.claim(request, for: session)
-                if !jobs.isEmpty, !trust.isOver {
-                    start(jobs)
-                    return true
-                }
+                if !jobs.isEmpty, begin(jobs, session, trust) || isDraining { return true }
             }
         } else if state.isPatient || now - state.since < .seconds(10) {
             return true

@@ -140,6 +140,13 @@ final class Workbench: Sendable {
         }
     }
 
+    /// Jobs that are given back before they were waiting; until `settled` is called.
+    func hold(_ entries: [Entry]) {
+        state.withLock { state in
+            for entry in entries { state.settling[entry.job.lease] = entry.session.id }
+        }
+    }
+
     func settled(_ entries: some Sequence<Entry>) {
         state.withLock { state in
             for entry in entries { state.settling[entry.job.lease] = nil }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import CacheWriter
+import Foundation
 import Jobs
 
 struct ReleasesCommand: AsyncParsableCommand {
@@ -25,18 +26,23 @@ struct ReleasesCommand: AsyncParsableCommand {
             Output.table(
                 [
                     "feed", "release", "state", "readers", "run", "lists", "k", "format", "size",
-                    "live since",
+                    "changed", "live since",
                 ],
                 releases.map {
                     [
                         $0.feed, String($0.number), $0.state, readers(of: $0, splits[$0.feed]),
                         String($0.run),
                         $0.lists.map(Output.count) ?? "", String($0.k), $0.format,
-                        $0.bytes.map(Output.bytes) ?? "", $0.liveAt ?? "",
+                        $0.bytes.map(Output.bytes) ?? "", churn(of: $0), $0.liveAt ?? "",
                     ]
                 }
             )
         }
+    }
+
+    private func churn(of release: Releases.Release) -> String {
+        guard let changed = release.changedLists, let items = release.newItems else { return "" }
+        return String(format: "%.0f %%, %.1f items", changed * 100, items)
     }
 
     /// The share of ids that read a release, with its arms.

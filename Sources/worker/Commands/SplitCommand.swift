@@ -103,7 +103,11 @@ struct SplitCommand: AsyncParsableCommand {
     }
 
     private func finish(_ services: Services, _ split: Split?) async throws {
-        guard let split else { throw SettingsError("\"\(feed)\" is not split") }
+        guard let split else {
+            // Redis may hold one that a restored Postgres does not know.
+            try await services.tellReaders(of: feed)
+            throw SettingsError("\"\(feed)\" is not split")
+        }
         if let promote {
             guard let arm = split.arms.first(where: { $0.name == promote }) else {
                 throw SettingsError(

@@ -30,8 +30,10 @@ struct Gate: Codable, Equatable, Sendable {
     static let live = "live"
 
     /// Metrics of the lists that are about to go live, not of those that were measured.
-    static let ofLists = ["overlap-with-live", "share-of-short-lists", "share-of-cold-lists"]
-    private static let withoutLength = ["share-of-short-lists", "share-of-cold-lists"]
+    static let ofLists = ["overlap-with-live"] + withoutLength
+    private static let withoutLength = [
+        "share-of-changed-lists", "share-of-short-lists", "share-of-cold-lists",
+    ]
 
     /// `recall` of `recall@10[genres=Drama]`.
     var name: String { String(metric.prefix { $0 != "@" && $0 != "[" }) }

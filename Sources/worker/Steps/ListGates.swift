@@ -1,26 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import CacheWriter
 import Jobs
 
 /// Gates over the lists of a release that is about to go live, as they stand in Redis.
 struct ListGates {
-    let cache: FeedCache
-    let release: Int
-    /// What is live now; nil before a feed's first release.
-    let live: Int?
+    /// With what is live now; nil before a feed's first release.
+    let pairs: ListPairs?
     let shards: [ShardResult]
-    /// Ids of lists that both releases are compared by.
-    let samples: [[UInt8]]
+    /// Entries that readers see.
+    let k: Int
 
-    func outcomes(_ gates: [Gate]) async throws -> [GateOutcome] {
-        var outcomes: [GateOutcome] = []
-        for gate in gates where gate.isOfLists {
-            outcomes.append(try await outcome(gate))
-        }
-        return outcomes
-    }
+    func outcomes(_ gates: [Gate]) -> [GateOutcome] { gates.filter(\.isOfLists).map(outcome) }
 
-    private func outcome(_ gate: Gate) async throws -> GateOutcome {
+    private func outcome(_ gate: Gate) -> GateOutcome {
         switch gate.name {
         case "share-of-short-lists":
             return gate.outcome(
@@ -38,7 +29,8 @@ struct ListGates {
                     $0.asked
                 }
             )
-        default: return try await overlap(gate)
+        case "share-of-changed-lists": return compared(gate) { $0.churn(k).changed }
+        default: return compared(gate) { $0.overlap(gate.k ?? 10) }
         }
     }
 
@@ -50,32 +42,22 @@ struct ListGates {
         return Double(shards.reduce(0) { $0 + part($1) }) / Double(max(1, all))
     }
 
-    /// The mean share of the first k that two lists of one id have in common.
-    private func overlap(_ gate: Gate) async throws -> GateOutcome {
+    private func compared(_ gate: Gate, _ value: (ListPairs) -> Double) -> GateOutcome {
         func without(_ why: String, holds: Bool) -> GateOutcome {
             GateOutcome(gate: gate.text, holds: holds, finding: why)
         }
-        guard let live else { return without("there is no live release yet", holds: true) }
-        let ours = try await cache.lists(samples, release: release).lists
-        let theirs = try await cache.lists(samples, release: live).lists
-        let k = gate.k ?? 10
-        let shares = zip(ours, theirs).compactMap { ours, theirs -> Double? in
-            guard let ours, let theirs, !theirs.isEmpty else { return nil }
-            let common = Set(ours.prefix(k).map(\.id)).intersection(theirs.prefix(k).map(\.id))
-            return Double(common.count) / Double(min(k, theirs.count))
-        }
-        guard !shares.isEmpty else {
+        guard let pairs else { return without("there is no live release yet", holds: true) }
+        guard pairs.count > 0 else {
             return without(
-                "release \(live), which is live, has no list in Redis to compare with",
+                "release \(pairs.earlier), which is live, has no list in Redis to compare with",
                 holds: false
             )
         }
-        let mean = shares.reduce(0, +) / Double(shares.count)
-        let outcome = gate.outcome(of: mean)
+        let outcome = gate.outcome(of: value(pairs))
         return GateOutcome(
             gate: outcome.gate,
             holds: outcome.holds,
-            finding: outcome.finding + " over \(shares.count) lists"
+            finding: outcome.finding + " over \(pairs.count) lists"
         )
     }
 }

@@ -42,7 +42,8 @@ struct PredictStep {
         let (datasetID, dataset) = try input.dataset()
         let predict = input.pipeline.predict
         // A Postgres that was restored from a backup has not heard of what is in Redis.
-        let known = try await input.services.cache(input.pipeline.feed).highest()
+        let cache = input.services.cache(input.pipeline.feed)
+        let known = try await cache.highest()
         try await input.services.releases.raiseTokens(above: known.token)
         let release = try await input.services.releases.reserve(
             feed: input.pipeline.feed,
@@ -54,6 +55,7 @@ struct PredictStep {
             model: input.results.get("refit", TrainResult.self).model,
             known: known.release
         )
+        try await cache.noteDrawn(release)
         let rules = try await input.services.servingRules.snapshot(feed: input.pipeline.feed)
         let count = dataset.ids(of: predict.audience).count
         let starts = Array(stride(from: 0, to: count, by: predict.shard))

@@ -46,10 +46,18 @@ struct PublishStep {
         try input.progress(0.3, "reading lists back")
         let samples = try samples(shards)
         try await verify(cache, samples, release: plan.release)
-        // What is live already has passed them, before this attempt.
-        if expected != plan.release {
-            result.gates = try await gates(cache, shards, samples, plan.release, live: expected)
+        // What is live already was moved there by an attempt before this one, and has passed.
+        let isLive = expected == plan.release
+        let pairs = try await pairs(
+            cache,
+            samples,
+            plan.release,
+            after: isLive ? cache.previous() : expected
+        )
+        result.churn = pairs.flatMap {
+            $0.count > 0 ? $0.churn(input.pipeline.predict.rules.k) : nil
         }
+        if !isLive { result.gates = try await gates(cache, pairs, shards, plan.release) }
         // Whoever lost the job meanwhile must not touch the pointer; the token guards the rest.
         try input.progress(0.9, "moving the pointer")
         do {
@@ -61,8 +69,12 @@ struct PublishStep {
         try await input.services.releases.recordLive(
             feed: feed,
             number: plan.release,
-            lists: result.lists,
-            bytes: result.bytes
+            Releases.Contents(
+                lists: result.lists,
+                bytes: result.bytes,
+                changedLists: result.churn?.changed,
+                newItems: result.churn?.newItems
+            )
         )
         return try JobResult(result)
     }
@@ -165,20 +177,27 @@ struct PublishStep {
         )
     }
 
-    private func gates(
+    private func pairs(
         _ cache: FeedCache,
-        _ shards: [ShardResult],
         _ samples: [FeedCache.Sample],
         _ release: Int,
-        live: Int?
+        after earlier: Int?
+    ) async throws -> ListPairs? {
+        guard let earlier else { return nil }
+        return try await ListPairs(samples.map(\.id), cache, release, after: earlier)
+    }
+
+    private func gates(
+        _ cache: FeedCache,
+        _ pairs: ListPairs?,
+        _ shards: [ShardResult],
+        _ release: Int
     ) async throws -> GateResult? {
         let check = input.pipeline.check
-        var outcomes = try await ListGates(
-            cache: cache,
-            release: release,
-            live: live,
+        var outcomes = ListGates(
+            pairs: pairs,
             shards: shards,
-            samples: samples.map(\.id)
+            k: input.pipeline.predict.rules.k
         ).outcomes(check.gates)
         if let source = check.cases {
             outcomes += try await Cases(source).outcomes(cache, release: release)

@@ -147,6 +147,8 @@ struct PublishResult: Codable, Sendable {
     let lists: Int
     let bytes: Int
     let cold: Int
+    /// Nil where there was no release before, or nothing of it is left.
+    var churn: Churn?
     /// Of the lists themselves; nil where the pipeline asks for nothing.
     var gates: GateResult?
 }

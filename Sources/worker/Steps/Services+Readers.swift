@@ -7,12 +7,17 @@ extension Services {
     ///
     /// After each change, and with each release: Redis may have lost it since.
     func tellReaders(of feed: String) async throws {
-        let rules = try await servingRules.snapshot(feed: feed)
-        try await cache(feed).setRules(
-            hidden: rules.hidden.map(\.item),
-            split: rules.split.flatMap { Split($0) },
-            version: rules.version
-        )
+        while true {
+            let rules = try await servingRules.snapshot(feed: feed)
+            let known = try await cache(feed).setRules(
+                hidden: rules.hidden.map(\.item),
+                split: rules.split.flatMap { Split($0) },
+                version: rules.version
+            )
+            if known <= rules.version { return }
+            // Somebody changed them since, or this Postgres was restored from a backup.
+            try await servingRules.raise(feed: feed, above: known)
+        }
     }
 
     /// Moves a feed's pointer on an operator's word, and writes it down.

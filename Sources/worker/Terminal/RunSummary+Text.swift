@@ -22,6 +22,7 @@ extension RunSummary {
                 \(publish.cold > 0 ? "; \(Output.count(publish.cold)) ids unknown to the model get popular items" : "")
                 """
             )
+            if let churn = publish.churn { print("  " + churn.words) }
         }
         for line in announcements.compactMap(\.announcement) { print(line) }
         print("run \(run.id) \(run.state) in \(Output.seconds(run.seconds))")
