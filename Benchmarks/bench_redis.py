@@ -33,7 +33,7 @@ def c_writer(users, batch, mode):
 
 
 def benchmark(users, size, clients):
-    out = run(["redis-benchmark", "-s", SOCKET, "-n", str(users), "-r", "1000000000000", "-P", "512", "-c", str(clients), "-q",
+    out = run(["redis-benchmark", "-s", SOCKET, "-n", str(users), "-r", "1000000000", "-P", "512", "-c", str(clients), "-q",
                "SET", "rec:b:u__rand_int__", "x" * size, "EX", "604800"])
     return float(re.findall(r"([\d.]+) requests per second", out)[-1])
 

@@ -56,9 +56,11 @@ def keys_for_gets(client):
         client.mset({f"get:{first + i:012}": value for i, value in enumerate(lists)})
 
 
-def gets(seconds):
+def gets(client, seconds):
+    client.config_resetstat()
     out = subprocess.run(["redis-benchmark", "-s", SOCKET, "-c", "64", "-n", str(30_000 * seconds), "-r", str(USERS), "--csv",
                           "GET", "get:__rand_int__"], capture_output=True, text=True).stdout
+    if missed := client.info("stats")["keyspace_misses"]: sys.exit(f"{missed} keys were not there")
     row = [cell.strip('"') for cell in out.strip().splitlines()[-1].split(",")]
     return float(row[1]), float(row[4]), float(row[6])
 
@@ -71,7 +73,6 @@ def main():
     subprocess.run([LARDER, "bench", "redis", "--redis-url", URL, "--users", str(USERS), "--k", "20"], check=True, stdout=subprocess.DEVNULL)
     client = redis.Redis(unix_socket_path=SOCKET)
     keys_for_gets(client)
-    client.config_resetstat()
     served, port, answer = start("serve")
     bare, bare_port, _ = start("bench", "echo", "--bytes", str(len(answer)))
     script = os.path.join(ROOT, ".bench/ask.lua")
@@ -81,10 +82,9 @@ def main():
         for _ in range(options.reps):
             found["larder serve"].append(wrk(port, script, options.seconds))
             found["a bare server"].append(wrk(bare_port, script, options.seconds))
-            found["GET by redis-benchmark"].append(gets(options.seconds))
+            found["GET by redis-benchmark"].append(gets(client, options.seconds))
     finally:
         served.terminate(), bare.terminate()
-    if missed := client.info("stats")["keyspace_misses"]: sys.exit(f"{missed} keys were not there")
     results = []
     for who, rows in found.items():
         rate, p50, p99 = (statistics.median(row[i] for row in rows) for i in range(3))
