@@ -65,20 +65,22 @@ package actor FeedReader {
             let feeds = Set(open.map { questions[$0].feed }).sorted()
             var buffer = RESPBuffer()
             for feed in feeds { FeedHead.Version.ask(CacheKeys(feed: feed), in: &buffer) }
+            var reads = Reads()
             let asked = open.map { place in
                 let question = questions[place]
-                return known[question.feed].map { ask(question, $0, in: &buffer) }
+                return known[question.feed].map { ask(question, $0, &reads) }
             }
+            buffer.append(reads.commands)
             var replies = try await client.ask(buffer)[...]
             var changes: [String: Change] = [:]
             for feed in feeds {
                 changes[feed] = await change(of: feed, known[feed], taking: &replies)
             }
+            let lists = Array(replies)
             var again: [Int] = []
             for (place, asked) in zip(open, asked) {
                 let question = questions[place]
-                let found = replies.prefix(asked?.keys.count ?? 0)
-                replies = replies.dropFirst(found.count)
+                let found = (asked?.keys ?? []).map { lists[$0.reply] }
                 switch changes[question.feed] {
                 case .changed: again.append(place)
                 case .failed(let error): answers[place] = .failure(error)
@@ -133,18 +135,30 @@ package actor FeedReader {
         }
     }
 
+    /// What is read in one round trip; once, however many ask for it, as all do for the default list.
+    private struct Reads {
+        private(set) var commands = RESPBuffer()
+        private var places: [[UInt8]: Int] = [:]
+
+        /// The place of the reply.
+        mutating func get(_ key: [UInt8]) -> Int {
+            if let place = places[key] { return place }
+            commands.begin(2)
+            commands.append(argument: "GET".utf8)
+            commands.append(argument: key)
+            places[key] = commands.count - 1
+            return commands.count - 1
+        }
+    }
+
     /// The lists that may answer a question, the best first.
     private struct Asked {
         let release: FeedHead.Release
         let arm: String?
-        let keys: [(source: Lookup.Source, key: [UInt8])]
+        let keys: [(source: Lookup.Source, key: [UInt8], reply: Int)]
     }
 
-    private func ask(
-        _ question: Question,
-        _ head: FeedHead,
-        in buffer: inout RESPBuffer
-    ) -> Asked {
+    private func ask(_ question: Question, _ head: FeedHead, _ reads: inout Reads) -> Asked {
         let names = CacheKeys(feed: question.feed)
         let (release, arm) = head.release(for: question.reader ?? question.id, arm: question.arm)
         var keys = [(Lookup.Source.list, names.list(release.number, question.id.utf8))]
@@ -155,22 +169,21 @@ package actor FeedReader {
             keys.append((source, Array(names.fallback(release.number, source, value).utf8)))
         }
         keys.append((.default, Array(names.defaultList(release.number).utf8)))
-        for (_, key) in keys {
-            buffer.begin(2)
-            buffer.append(argument: "GET".utf8)
-            buffer.append(argument: key)
-        }
-        return Asked(release: release, arm: arm, keys: keys)
+        return Asked(
+            release: release,
+            arm: arm,
+            keys: keys.map { ($0, $1, reads.get($1)) }
+        )
     }
 
     private func answer(
         _ question: Question,
         _ head: FeedHead,
         _ asked: Asked,
-        _ replies: some Sequence<Reply>
+        _ replies: [Reply]
     ) throws(CacheError) -> Lookup {
         let release = asked.release
-        for ((source, bytes), reply) in zip(asked.keys, replies) {
+        for ((source, bytes, _), reply) in zip(asked.keys, replies) {
             if case .error(let words) = reply { throw .refused(words) }
             guard case .bytes(let list) = reply else { continue }
             let key = String(decoding: bytes, as: UTF8.self)

@@ -38,6 +38,22 @@ import Testing
         }
     }
 
+    @Test func `a batch reads what all fall back to once`() async throws {
+        let server = try await OwnRedis()
+        let client = RedisClient(server.address)
+        _ = try await feed.write(1...1, to: client)
+        let reader = FeedReader(client)
+        let questions = (0..<100).map { FeedReader.Question(feed: feed.name, id: "u\($0 % 90)") }
+        _ = try await reader.lookup(questions)
+        try await server.command("CONFIG", "RESETSTAT")
+        let answers = try await reader.lookup(questions)
+        #expect(try answers.count { try $0.get()?.source == .list } == 26)
+        #expect(try answers.count { try $0.get()?.source == .default } == 74)
+        // The pointer, 90 ids and the default list.
+        let calls = try await server.ask("INFO", "commandstats").text ?? ""
+        #expect(calls.contains("cmdstat_get:calls=92,"), "\(calls)")
+    }
+
     @Test func `while Redis is silent one caller waits for it, and the others are told`()
         async throws
     {
