@@ -8,6 +8,8 @@ SHELL := /bin/sh
 LARDER := .build/release/larder
 SOURCES := Package.swift $(shell find Sources -type f)
 
+TIMED := WorkerProcessTests|FaultTests|JobRunnerTests|UpkeepTests|RaceTests|PolicyTests|LookupQueueTests
+
 .PHONY: demo test test-pooled chaos bench build lint format clean packages test-tools
 
 demo: packages $(LARDER)
@@ -17,9 +19,11 @@ demo: packages $(LARDER)
 test: packages test-tools
 	swift build --build-tests -j 2
 	@# Training first, and the servers' tests after it: it would hold the few threads of a test
-	@# process for minutes, and heartbeats and waits of the others would come too late.
+	@# process for minutes, and heartbeats and waits of the others would come too late. Those that are
+	@# about time limits have a process to themselves.
 	Tests/with-servers.sh sh -c \
-		'scripts/test.sh --skip IntegrationTests && scripts/test.sh --filter IntegrationTests'
+		'scripts/test.sh --skip IntegrationTests && scripts/test.sh --filter "$(TIMED)" && \
+		scripts/test.sh --filter IntegrationTests --skip "$(TIMED)"'
 	@# The kernels of lesser processors.
 	for cpu in v3 baseline; do \
 		LARDER_CPU=$$cpu scripts/test.sh --filter 'TopKTests|KernelTests' || exit 1; \
