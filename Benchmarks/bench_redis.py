@@ -13,6 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LARDER = os.path.join(ROOT, ".build/release/larder")
 URL = os.environ["TEST_REDIS"]
 SOCKET = URL.removeprefix("unix://").split("?")[0]
+CLIENT = redis.Redis(unix_socket_path=SOCKET)
 WRITER = os.path.join(ROOT, ".bench/redis_writer")
 
 
@@ -23,6 +24,7 @@ def run(command):
 
 
 def ours(users, k=10, layout="json"):
+    CLIENT.flushdb()
     lines = run([LARDER, "bench", "redis", "--redis-url", URL, "--users", str(users), "--k", str(k),
                  "--format", layout, "--json"]).splitlines()
     return {m["what"]: m["value"] for m in map(json.loads, lines)}
@@ -38,30 +40,30 @@ def benchmark(users, size, clients):
     return float(re.findall(r"([\d.]+) requests per second", out)[-1])
 
 
-def redis_py(client, users, batch):
+def redis_py(users, batch):
     values = [json.dumps([str(1000000 + (i * 7919 + j * 31) % 100000) for j in range(10)], separators=(",", ":"))
               for i in range(10_000)]
     start = time.perf_counter()
     for first in range(0, users, batch):
-        pipeline = client.pipeline(transaction=False)
+        pipeline = CLIENT.pipeline(transaction=False)
         for i in range(first, min(first + batch, users)): pipeline.set(f"rec:bench:1:u{i}", values[i % 10_000], ex=604800)
         pipeline.execute()
     return users / (time.perf_counter() - start)
 
 
-def gorse(client, users=500, entries=100):
+def gorse(users=500, entries=100):
     """Bytes a user: a hash of seven fields for each item of each user. Gorse wants an index over them besides."""
-    client.flushdb()
-    before = client.info("memory")["used_memory"]
+    CLIENT.flushdb()
+    before = CLIENT.info("memory")["used_memory"]
     for user in range(users):
-        pipeline = client.pipeline(transaction=False)
+        pipeline = CLIENT.pipeline(transaction=False)
         for j in range(entries):
             item = 1000000 + (user * 7919 + j * 31) % 100000
             pipeline.hset(f"documents:recommend:u{user}:{item}", mapping=dict(
                 collection="recommend", subset=f"u{user}", id=item, is_hidden=0, categories="_", score=1 / (j + 1),
                 timestamp=1795344611507))
         pipeline.execute()
-    return (client.info("memory")["used_memory"] - before) / users
+    return (CLIENT.info("memory")["used_memory"] - before) / users
 
 
 def main():
@@ -71,13 +73,12 @@ def main():
     options = parser.parse_args()
     users = options.users
     run(["gcc", "-O3", "-Wall", "-o", WRITER, os.path.join(ROOT, "Benchmarks/peers/redis_writer.c"), "-lhiredis"])
-    client = redis.Redis(unix_socket_path=SOCKET)
     size = 101
     peers = {
         "hiredis in C, windows of 512": lambda: c_writer(users, 512, "window"),
         "hiredis in C, batches of 512": lambda: c_writer(users, 512, "batch"),
         "redis-benchmark, 4 clients": lambda: benchmark(users, size, 4),
-        f"redis-py {redis.__version__}, pipelines of 1,000": lambda: redis_py(client, users // 5, 1000),
+        f"redis-py {redis.__version__}, pipelines of 1,000": lambda: redis_py(users // 5, 1000),
     }
     mine, theirs, all_of_it = [], {name: [] for name in peers}, []
     for turn in range(options.reps):
@@ -86,7 +87,7 @@ def main():
             return all_of_it[-1]["lists written"]
         turns = [(mine, own)] + [(theirs[name], peer) for name, peer in peers.items()]
         for into, one in turns[turn % len(turns):] + turns[:turn % len(turns)]:
-            client.flushdb()
+            CLIENT.flushdb()
             into.append(one())
     rate = statistics.median(mine)
     results = []
@@ -107,7 +108,7 @@ def main():
             results.append(dict(case="redis", k=k, format=layout, **found))
             print(f"  k {k}, {layout:14} {found['lists written']:10,.0f} lists/s, {found['memory of Redis']:6.0f} bytes of Redis a user, "
                   f"verified and live after {found['verified and live after']:.2f} s", flush=True)
-    mib = gorse(client), ours(users // 10, 100, "json-scored")["memory of Redis"], ours(users // 10, 100, "packed-scored")["memory of Redis"]
+    mib = gorse(), ours(users // 10, 100, "json-scored")["memory of Redis"], ours(users // 10, 100, "packed-scored")["memory of Redis"]
     results.append(dict(case="redis", k=100, gorse=mib[0], json_scored=mib[1], packed_scored=mib[2]))
     print(f"  k 100 with scores: {mib[0]:,.0f} bytes a user in Gorse's layout, {mib[1]:,.0f} json-scored, {mib[2]:,.0f} packed-scored")
     with open(os.path.join(ROOT, ".bench/redis.jsonl"), "a") as file:

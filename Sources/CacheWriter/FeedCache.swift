@@ -17,7 +17,7 @@ package struct FeedCache: Sendable {
 
     // MARK: writing a release
 
-    /// An empty one.
+    /// For lists of a release, without any as yet.
     package func batch(release: Int, expire: Duration) -> ListBatch {
         ListBatch(keys, release: release, expire: expire)
     }

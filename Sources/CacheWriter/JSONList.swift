@@ -5,8 +5,8 @@ private import FoundationEssentials
 enum JSONList {
     /// Nil when the bytes are no such list.
     ///
-    /// Foundation's decoder, which was a tenth of all the work of `larder serve`, is asked where there
-    /// are escapes, spaces, or anything else that `ListEncoder` would not write.
+    /// Foundation's decoder, much slower, is asked where there are escapes, spaces, or anything else
+    /// that `ListEncoder` would not write.
     static func decode(_ bytes: [UInt8], hasScores: Bool) -> [ListFormat.Entry]? {
         var scanner = Scanner(bytes)
         if let entries = scanner.entries(hasScores: hasScores) { return entries }

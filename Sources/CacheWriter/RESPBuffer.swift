@@ -58,7 +58,7 @@ struct RESPBuffer: Sendable {
         endLine()
     }
 
-    /// Without a String, of which five a command were a fifth of the work.
+    /// Without a String: there are five numbers in a command.
     private mutating func append(digits number: Int) {
         if number > 9 { append(digits: number / 10) }
         bytes.append(UInt8(ascii: "0") + UInt8(number % 10))

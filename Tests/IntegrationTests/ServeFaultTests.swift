@@ -61,17 +61,14 @@ import Testing
 
     @Test func `lookups need no Postgres`() async throws {
         _ = try await feed.write(1...1, to: RedisClient(TestServers.redis))
-        let larder = Larder(
-            database: "host=127.0.0.1 port=1 user=x",
-            redis: try TestServers.redisURL,
-            home: feed.folder.path + "/home"
-        )
-        let served = try await Served(larder, log: feed.log)
-        defer { served.process.kill() }
-        #expect(try await served.get("/v1/feeds/\(feed.name)/u1").status == 200)
-        let metrics = try await served.get("/metrics").body
-        #expect(metrics.contains("larder_postgres_up 0\n"))
-        #expect(metrics.contains("larder_lookups_total{feed=\"\(feed.name)\",source=\"list\"} 1\n"))
+        try await feed.with(database: "host=127.0.0.1 port=1 user=x") { served, _ in
+            #expect(try await served.get("/v1/feeds/\(feed.name)/u1").status == 200)
+            let metrics = try await served.get("/metrics").body
+            #expect(metrics.contains("larder_postgres_up 0\n"))
+            #expect(
+                metrics.contains("larder_lookups_total{feed=\"\(feed.name)\",source=\"list\"} 1\n")
+            )
+        }
     }
 
     @Test func `metrics do not wait for a Postgres that hangs`() async throws {
@@ -79,20 +76,16 @@ import Testing
         try await OwnPostgres.with { own in
             let proxy = try PostgresProxy(to: own.socket)
             defer { proxy.close() }
-            let larder = Larder(
-                database: "host=\(proxy.host) user=larder dbname=postgres",
-                redis: try TestServers.redisURL,
-                home: feed.folder.path + "/home"
-            )
-            let served = try await Served(larder, log: feed.log)
-            defer { served.process.kill() }
-            #expect(try await served.get("/v1/feeds/\(feed.name)/u1").status == 200)
-            #expect(try await served.get("/metrics").body.contains("larder_postgres_up 1\n"))
-            proxy.fault = .blackHole
-            // Less than Prometheus waits; curl gives up where it is more.
-            let metrics = try await served.get("/metrics", "--max-time", "10").body
-            #expect(metrics.contains("larder_postgres_up 0\n"))
-            #expect(metrics.contains("larder_redis_up 1\n"))
+            let database = "host=\(proxy.host) user=larder dbname=postgres"
+            try await feed.with(database: database) { served, _ in
+                #expect(try await served.get("/v1/feeds/\(feed.name)/u1").status == 200)
+                #expect(try await served.get("/metrics").body.contains("larder_postgres_up 1\n"))
+                proxy.fault = .blackHole
+                // Less than Prometheus waits; curl gives up where it is more.
+                let metrics = try await served.get("/metrics", "--max-time", "10").body
+                #expect(metrics.contains("larder_postgres_up 0\n"))
+                #expect(metrics.contains("larder_redis_up 1\n"))
+            }
         }
     }
 

@@ -66,14 +66,23 @@ struct ServedFeed {
         _ body: (Served, Larder) async throws -> Void
     ) async throws {
         try await TestServers.withDatabase { database in
-            let larder = Larder(
-                database: database.target,
-                redis: try redis ?? TestServers.redisURL,
-                home: folder.path + "/home"
-            )
-            let served = try await Served(larder, log: log, token: token)
-            defer { served.process.kill() }
-            try await body(served, larder)
+            try await with(database: database.target, redis: redis, token: token, body)
         }
+    }
+
+    func with(
+        database: String,
+        redis: String? = nil,
+        token: String? = nil,
+        _ body: (Served, Larder) async throws -> Void
+    ) async throws {
+        let larder = Larder(
+            database: database,
+            redis: try redis ?? TestServers.redisURL,
+            home: folder.path + "/home"
+        )
+        let served = try await Served(larder, log: log, token: token)
+        defer { served.process.kill() }
+        try await body(served, larder)
     }
 }

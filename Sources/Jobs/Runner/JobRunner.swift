@@ -234,7 +234,7 @@ package actor JobRunner {
         if jobs.count == request.count || request.watermark > plan.watermark { wake.raise() }
     }
 
-    /// False where they are not ours any more, or are given back.
+    /// False where they are not ours any more.
     private func begin(_ jobs: [Job], _ session: Session, _ trust: Trust) -> Bool {
         // A reply that comes after our time is nobody's; the jobs are rescued.
         guard !trust.isOver, session.id == self.session.id else { return false }
@@ -246,9 +246,9 @@ package actor JobRunner {
                 await self.giveBackHeld(entries)
                 self.wake.raise()
             }
-            return false
+        } else {
+            start(jobs)
         }
-        start(jobs)
         return true
     }
 
@@ -273,7 +273,7 @@ package actor JobRunner {
                 noteClaim()
                 defer { endClaim() }
                 let jobs = try await queue.claim(request, for: session)
-                if !jobs.isEmpty, begin(jobs, session, trust) || isDraining { return true }
+                if !jobs.isEmpty, begin(jobs, session, trust) { return true }
             }
         } else if state.isPatient || now - state.since < .seconds(10) {
             return true

@@ -1,5 +1,6 @@
--- $1 feed, $2 number, $3 lists, $4 bytes, $5 share of lists that changed, $6 new items of one. Two updates in one statement would both see the old
--- row under the unique index, so the caller runs retire_live first, in the same transaction.
+-- $1 feed, $2 number, $3 lists, $4 bytes, $5 share of lists that changed, $6 new items of one.
+-- Two updates in one statement would both see the old row under the unique index, so the caller
+-- runs retire_live first, in the same transaction.
 UPDATE larder.releases l
 SET state = 'live', live_at = clock_timestamp(),
     lists = coalesce($3::bigint, lists), bytes = coalesce($4::bigint, bytes),

@@ -10,8 +10,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
         commandName: "redis",
         abstract: "Lists a second into Redis, encoded, verified and live.",
         discussion: """
-            Takes away everything in the database of Redis that it is given, and leaves a feed \
-            "bench" there: u0, u1, … with lists of random items.
+            Wants a database of Redis that is empty, and empties it afterwards.
             """
     )
 
@@ -44,7 +43,11 @@ struct RedisBenchCommand: AsyncParsableCommand {
 
     func run() async throws {
         let client = RedisClient(try StoreOptions.redisAddress(redisURL))
-        try await client.command("FLUSHDB")
+        guard case .integer(0) = try await client.command("DBSIZE") else {
+            throw ValidationError(
+                "there are keys in this database of Redis; give an empty one, as redis://host:6379/15"
+            )
+        }
         let cache = FeedCache("bench", on: client)
         let encoder = ListEncoder(format, ids: (0..<items).map { String(1_000_000 + $0) })
         let before = try await server(client)
@@ -86,6 +89,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
             ),
             Measurement(what: "verified and live after", value: total, unit: "s"),
         ]
+        try await client.command("FLUSHDB")
         for measurement in measured { try measurement.show(json: json) }
     }
 

@@ -58,10 +58,10 @@ struct Churn: Codable, Sendable {
     var words: String {
         String(
             format:
-                "%.0f %% of %@ lists are not those of release %d, with %.1f new items on average",
+                "%.0f %% of %@ lists are not those of release %@, with %.1f new items on average",
             changed * 100,
             Output.count(lists),
-            since,
+            String(since),
             newItems
         )
     }
