@@ -177,6 +177,7 @@ package struct Releases: Sendable {
     package struct Live: Sendable {
         package let feed: String
         package let number: Int
+        package let run: Int
         /// How long it has been live.
         package let seconds: Double
         package let lists: Int
@@ -188,7 +189,7 @@ package struct Releases: Sendable {
         try await during("list what is live") { () throws(PostgresError) in
             try await client.query(
                 """
-                SELECT feed, number, coalesce(lists, 0) AS lists,
+                SELECT feed, number, run_id, coalesce(lists, 0) AS lists,
                        extract(epoch FROM clock_timestamp() - live_at)::double precision AS seconds,
                        (SELECT count(*) FROM larder.hidden_items h WHERE h.feed = r.feed) AS hidden
                 FROM larder.releases r WHERE state = 'live' ORDER BY feed
@@ -197,6 +198,7 @@ package struct Releases: Sendable {
                 Live(
                     feed: try row.decode("feed"),
                     number: try row.decode("number"),
+                    run: try row.decode("run_id"),
                     seconds: try row.decode("seconds"),
                     lists: try row.decode("lists"),
                     hidden: try row.decode("hidden")

@@ -48,7 +48,12 @@ package struct Runs: Sendable {
         package let checkpoint: String?
     }
 
-    package func list(limit: Int = 20, id: Int? = nil) async throws(JobsError) -> [Run] {
+    /// Newest first.
+    package func list(
+        feed: String? = nil,
+        limit: Int = 20,
+        id: Int? = nil
+    ) async throws(JobsError) -> [Run] {
         try await during("list runs") { () throws(PostgresError) in
             try await client.query(
                 """
@@ -61,10 +66,11 @@ package struct Runs: Sendable {
                 CROSS JOIN LATERAL (
                     SELECT count(*) AS jobs, count(*) FILTER (WHERE a.finished_at IS NOT NULL) AS ended
                     FROM larder.all_jobs a WHERE a.run_id = s.id) j
-                WHERE $2::bigint IS NULL OR s.id = $2::bigint
+                WHERE ($2::bigint IS NULL OR s.id = $2::bigint)
+                  AND ($3::text IS NULL OR s.feed = $3::text)
                 ORDER BY s.id DESC LIMIT $1::int
                 """,
-                [Parameter(limit), Parameter(id)]
+                [Parameter(limit), Parameter(id), Parameter(feed)]
             ) { row throws(PostgresError) in
                 Run(
                     id: try row.decode("id"),
@@ -204,18 +210,23 @@ package struct Runs: Sendable {
         return pipeline
     }
 
-    /// The results of a run's finished jobs, by job name, as JSON.
-    package func results(of run: Int) async throws(JobsError) -> [String: String] {
+    /// The results of a run's finished jobs, by job name, as JSON; of all, or of those of some names.
+    package func results(
+        of run: Int,
+        named names: [String]? = nil
+    ) async throws(JobsError) -> [String: String] {
         let rows = try await during("read the results of run \(run)") { () throws(PostgresError) in
             try await client.query(
                 """
                 SELECT name, result FROM larder.archive
                 WHERE run_id = $1::bigint AND state = 'succeeded' AND result IS NOT NULL
+                  AND ($2::text[] IS NULL OR name = ANY($2::text[]))
                 UNION ALL
                 SELECT k.key, k.value FROM larder.releases l, jsonb_each(l.results) k
                 WHERE l.run_id = $1::bigint
+                  AND ($2::text[] IS NULL OR k.key = ANY($2::text[]))
                 """,
-                [Parameter(run)]
+                [Parameter(run), names.map { .array($0) } ?? nil]
             ) { row throws(PostgresError) in
                 (try row.decode("name", String.self), try row.decode("result", String.self))
             }

@@ -29,7 +29,7 @@ done
 cat <<END
 
 == next (larder is .build/release/larder)
-larder up                        keep Postgres, Redis and a worker running
+larder up                        keep everything running, with a dashboard on http://127.0.0.1:8080
 larder lookup similar 50         what a service gets
 larder releases                  what is live; larder rollback FEED goes back
 examples/movielens/for-you.yaml  copy it, and point it at your own events

@@ -36,3 +36,39 @@ extension Queue {
         }
     }
 }
+
+extension Queue {
+    /// A worker process whose heartbeat is fresh.
+    package struct Worker: Sendable {
+        package let host: String
+        package let pid: Int
+        package let slots: Int
+        package let running: Int
+        package let isDraining: Bool
+        package let startedAt: String
+    }
+
+    /// The oldest first.
+    package func workers() async throws(JobsError) -> [Worker] {
+        try await during("list workers") { () throws(PostgresError) in
+            try await client.query(
+                """
+                SELECT s.host, s.pid, s.slots, s.draining,
+                       to_char(s.started_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS started_at,
+                       (SELECT count(*) FROM larder.jobs j
+                        WHERE j.session_id = s.id AND j.state = 'running') AS running
+                FROM larder.sessions s WHERE s.expires_at > clock_timestamp() ORDER BY s.started_at
+                """
+            ) { row throws(PostgresError) in
+                Worker(
+                    host: try row.decode("host"),
+                    pid: try row.decode("pid"),
+                    slots: try row.decode("slots"),
+                    running: try row.decode("running"),
+                    isDraining: try row.decode("draining"),
+                    startedAt: try row.decode("started_at")
+                )
+            }
+        }
+    }
+}

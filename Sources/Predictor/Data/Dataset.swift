@@ -252,6 +252,12 @@ extension Dataset {
     package static func readItems(from folder: String) throws(PredictorError) -> Vocabulary {
         Vocabulary(try StringTable("id", in: TensorFile("\(folder)/\(File.items)")))
     }
+
+    /// Of each item, empty where it has none; nil where none has.
+    package static func readTitles(from folder: String) throws(PredictorError) -> StringTable? {
+        let file = try TensorFile("\(folder)/\(File.items)")
+        return file.has("title_offsets") ? try StringTable("title", in: file) : nil
+    }
 }
 
 /// The values of a feature.

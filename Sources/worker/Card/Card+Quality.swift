@@ -132,8 +132,8 @@ extension Card {
         return HTML.section("Behaviour", "\(table)<div class=\"pair\">\n\(answers)</div>\n")
     }
 
-    var hindsightSection: HTML {
-        guard let hindsight = summary.hindsight, !hindsight.days.isEmpty else { return "" }
+    static func section(of hindsight: HindsightResult) -> HTML {
+        guard !hindsight.days.isEmpty else { return "" }
         let k = hindsight.k
         let rows = hindsight.days.map { day -> [HTML] in
             [

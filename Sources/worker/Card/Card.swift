@@ -37,16 +37,21 @@ struct Card {
         <meta name="viewport" content="width=device-width, initial-scale=1">
         <title>Run \(run.id) of \(run.feed)</title>
         <style>
-        \(CardStyle.css)
+        \(PageStyle.css)
         </style>
         </head>
         <body>
         <main>
-        \(head)\(HTML.section("Steps", CardCharts.timeline(summary.jobs) + errors))\(dataset)\(sweep)\(curves)\(quality)\(gates)\(slices)\(behaviour)\(hindsightSection)\(lineage)</main>
+        \(head)\(HTML.section("Steps", CardCharts.timeline(summary.jobs) + errors))\(findings)</main>
         </body>
         </html>
 
         """
+    }
+
+    /// Everything but the steps.
+    var findings: HTML {
+        "\(dataset)\(sweep)\(curves)\(quality)\(gates)\(slices)\(behaviour)\(summary.hindsight.map(Self.section) ?? "")\(lineage)"
     }
 
     /// Of a hundred thousand shards, all may have failed.

@@ -26,8 +26,7 @@ struct HideCommand: AsyncParsableCommand {
     func run() async throws {
         try await stores.withServices { services, _ in
             guard !items.isEmpty else { return try await list(services) }
-            try await services.servingRules.hide(items, feed: feed)
-            try await services.tellReaders(of: feed)
+            try await services.hide(items, of: feed)
             let hidden = try await services.servingRules.snapshot(feed: feed).hidden
             for item in try await services.strangers(items, feed) {
                 note("note: no event that \"\(feed)\" was made from has \"\(item)\"")
@@ -63,8 +62,7 @@ struct UnhideCommand: AsyncParsableCommand {
     func run() async throws {
         try await stores.withServices { services, _ in
             let before = try await services.servingRules.snapshot(feed: feed).hidden
-            try await services.servingRules.unhide(items, feed: feed)
-            try await services.tellReaders(of: feed)
+            try await services.unhide(items, of: feed)
             let hidden = try await services.servingRules.snapshot(feed: feed).hidden
             for item in items where !before.contains(where: { $0.item == item }) {
                 note("note: \"\(item)\" was not hidden")

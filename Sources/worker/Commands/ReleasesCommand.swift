@@ -30,27 +30,13 @@ struct ReleasesCommand: AsyncParsableCommand {
                 ],
                 releases.map {
                     [
-                        $0.feed, String($0.number), $0.state, readers(of: $0, splits[$0.feed]),
+                        $0.feed, String($0.number), $0.state, $0.readers(splits[$0.feed]),
                         String($0.run),
                         $0.lists.map(Output.count) ?? "", String($0.k), $0.format,
-                        $0.bytes.map(Output.bytes) ?? "", churn(of: $0), $0.liveAt ?? "",
+                        $0.bytes.map(Output.bytes) ?? "", $0.churnWords, $0.liveAt ?? "",
                     ]
                 }
             )
         }
-    }
-
-    private func churn(of release: Releases.Release) -> String {
-        guard let changed = release.changedLists, let items = release.newItems else { return "" }
-        return String(format: "%.0f %%, %.1f items", changed * 100, items)
-    }
-
-    /// The share of ids that read a release, with its arms.
-    private func readers(of release: Releases.Release, _ split: Split?) -> String {
-        let isLive = release.state == "live"
-        guard let split else { return isLive ? "all" : "" }
-        let total = split.arms.reduce(0) { $0 + $1.share }
-        return split.arms.filter { $0.release.map { $0 == release.number } ?? isLive }
-            .map { "\($0.name) \($0.share * 100 / total) %" }.joined(separator: ", ")
     }
 }

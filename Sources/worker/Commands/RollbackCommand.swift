@@ -16,21 +16,8 @@ struct RollbackCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await stores.withServices { services, _ in
-            let cache = services.cache(feed)
-            guard let live = try await cache.live() else {
-                throw SettingsError("feed \"\(feed)\" has no live release")
-            }
-            guard let target = try await target(cache) else {
-                throw SettingsError(
-                    "there was no release of \"\(feed)\" before \(live)\n"
-                        + "hint: `larder releases \(feed)` lists them"
-                )
-            }
-            guard target != live else {
-                throw SettingsError("release \(live) of \"\(feed)\" is live already")
-            }
-            try await services.move(feed, from: live, to: target)
-            if let split = try await cache.split() {
+            let (live, target) = try await services.rollBack(feed, to: release)
+            if let split = try await services.cache(feed).split() {
                 note(
                     """
                     note: the feed is split, and only arms that read `live` follow: \
@@ -42,10 +29,5 @@ struct RollbackCommand: AsyncParsableCommand {
             if stores.json { return try Output.json(["from": live, "to": target]) }
             print("release \(target) of \"\(feed)\" is live; it was \(live)")
         }
-    }
-
-    private func target(_ cache: FeedCache) async throws -> Int? {
-        if let release { return release }
-        return try await cache.previous()
     }
 }

@@ -12,11 +12,12 @@ import SystemPackage
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "up",
-        abstract: "Postgres, Redis, schema and a worker in one go, until told to stop.",
+        abstract: "Postgres, Redis, schema, a worker and the server in one go, until told to stop.",
         discussion: """
-            Starts private servers under ./.larder where no URLs are given. With a command after \
-            --, runs it beside the worker with LARDER_DATABASE_URL and LARDER_REDIS_URL set, stops \
-            everything when it ends, and exits as it did:
+            Starts private servers under ./.larder where no URLs are given, and serves lookups and \
+            the dashboard. With a command after -- it serves nothing, but runs that beside the worker \
+            with LARDER_DATABASE_URL and LARDER_REDIS_URL set, stops everything when it ends, and \
+            exits as it did:
 
                 larder up -- ./my-tests.sh
             """
@@ -24,6 +25,7 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup var stores: StoreOptions
     @OptionGroup var worker: WorkerOptions
+    @OptionGroup var server: ServerOptions
 
     @Argument(parsing: .postTerminator, help: "A command to run while everything is up.")
     var command: [String] = []
@@ -46,14 +48,17 @@ struct UpCommand: AsyncParsableCommand {
                 )
             if let guest {
                 members.append(guest)
-            } else if isPrivate {
-                note(
-                    """
-                    up; stop with Ctrl-C. In another terminal: larder run PIPELINE --follow
-                    psql "\(services.database.target)"
-                    redis-cli -s \(services.redisAddress.socket ?? "")
-                    """
-                )
+            } else {
+                members.append(server.service(services, worker.logger(.warning)))
+                if isPrivate {
+                    note(
+                        """
+                        up; stop with Ctrl-C. In another terminal: larder run PIPELINE --follow
+                        psql "\(services.database.target)"
+                        redis-cli -s \(services.redisAddress.socket ?? "")
+                        """
+                    )
+                }
             }
             try await ServiceGroup(draining: members, logger: logger).run()
             return guest?.status.code.withLock { $0 } ?? 0

@@ -32,8 +32,11 @@ struct LarderServer {
             options: .autoGenerateHeadEndpoints
         )
         router.add(middleware: MeterMiddleware(meter: meter))
-        if let token { router.add(middleware: TokenMiddleware(token)) }
-        LookupAPI(queue: LookupQueue(FeedReader(redis)), meter: meter).add(to: router)
+        let sessions = token.map { BrowserSessions(token: $0) }
+        if let sessions { router.add(middleware: TokenMiddleware(sessions: sessions)) }
+        let lookups = LookupQueue(FeedReader(redis))
+        LookupAPI(queue: lookups, meter: meter).add(to: router)
+        Dashboard(services, lookups, meter, sessions).add(to: router)
         watch(router, Metrics(services, redis, meter), redis)
         return Application(
             router: router,

@@ -13,7 +13,7 @@ struct LookupAPI {
             "v1/feeds/:feed/:id",
             [
                 .get: { request, context in
-                    try await one(request, parameter("feed", context), parameter("id", context))
+                    try await one(request, context.text("feed"), context.text("id"))
                 }
             ]
         )
@@ -21,10 +21,10 @@ struct LookupAPI {
             "v1/feeds/:feed",
             [
                 .get: { request, context in
-                    try await session(request, parameter("feed", context))
+                    try await session(request, context.text("feed"))
                 },
                 .post: { request, context in
-                    try await many(request, parameter("feed", context))
+                    try await many(request, context.text("feed"))
                 },
             ]
         )
@@ -175,17 +175,5 @@ struct LookupAPI {
             "feed \"\(feed)\" has no arm \"\(arm)\" now",
             hint: "`larder split \(feed)` shows the split, if there is one"
         )
-    }
-
-    private func parameter(
-        _ name: String,
-        _ context: BasicRequestContext
-    ) throws(RequestError) -> String {
-        let text = context.parameters.get(name) ?? ""
-        guard let decoded = text.removingPercentEncoding else {
-            throw RequestError(.badRequest, "the \(name) is not UTF-8, percent-encoded")
-        }
-        try LookupOptions.check(decoded, name)
-        return decoded
     }
 }

@@ -31,9 +31,11 @@ extension Request {
     typealias Parameter = (name: String, value: String)
 
     /// What stands behind the question mark, as forms and URL libraries write it: a space may be a plus.
-    func parameters() throws(RequestError) -> [Parameter] {
+    func parameters() throws(RequestError) -> [Parameter] { try Self.parameters(uri.query ?? "") }
+
+    static func parameters(_ text: String) throws(RequestError) -> [Parameter] {
         var found: [Parameter] = []
-        for pair in (uri.query ?? "").split(separator: "&") {
+        for pair in text.split(separator: "&") {
             let halves = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 .map { $0.replacing("+", with: " ").removingPercentEncoding }
             guard let name = halves[0], let value = halves.count > 1 ? halves[1] : "" else {
@@ -42,6 +44,17 @@ extension Request {
             found.append((name, value))
         }
         return found
+    }
+}
+
+extension BasicRequestContext {
+    /// A part of the path that the route has a name for.
+    func text(_ name: String) throws(RequestError) -> String {
+        guard let decoded = (parameters.get(name) ?? "").removingPercentEncoding else {
+            throw RequestError(.badRequest, "the \(name) is not UTF-8, percent-encoded")
+        }
+        try LookupOptions.check(decoded, name)
+        return decoded
     }
 }
 

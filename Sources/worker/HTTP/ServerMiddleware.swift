@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import Crypto
-import Foundation
 import Hummingbird
 import Logging
 
@@ -46,15 +44,13 @@ struct MeterMiddleware: RouterMiddleware {
     }
 }
 
-/// Lets in those who send the token.
+/// Lets in those who send the token, and browsers that have signed in with it.
 struct TokenMiddleware: RouterMiddleware {
     typealias Context = BasicRequestContext
 
-    private let digest: SHA256Digest
-    /// What those who watch the server may ask without it.
-    private static let open: Set<String> = ["/healthz", "/readyz", "/openapi.json"]
-
-    init(_ token: String) { digest = SHA256.hash(data: Data(token.utf8)) }
+    let sessions: BrowserSessions
+    /// What those who watch the server may ask without it, and what a browser needs to sign in.
+    private static let open = Dashboard.open.union(["/healthz", "/readyz", "/openapi.json"])
 
     func handle(
         _ request: Request,
@@ -65,9 +61,14 @@ struct TokenMiddleware: RouterMiddleware {
             return try await next(request, context)
         }
         let sent = request.headers[.authorization] ?? ""
-        let token = sent.hasPrefix("Bearer ") ? String(sent.dropFirst(7)) : ""
-        // Digests compare in the same time whatever they are.
-        guard SHA256.hash(data: Data(token.utf8)) == digest else {
+        let isLetIn =
+            sent.hasPrefix("Bearer ")
+            ? sessions.isToken(String(sent.dropFirst(7)))
+            : sessions.session(of: request.headers) != nil
+        guard isLetIn else {
+            if request.headers[.accept]?.contains("text/html") == true {
+                return .seeOther(Dashboard.door(to: request))
+            }
             throw RequestError(
                 .unauthorized,
                 "the token is missing or wrong",

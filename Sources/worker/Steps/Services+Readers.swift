@@ -20,6 +20,40 @@ extension Services {
         }
     }
 
+    /// Readers leave the items out from their next lookup on.
+    func hide(_ items: [String], of feed: String) async throws {
+        try await servingRules.hide(items, feed: feed)
+        try await tellReaders(of: feed)
+    }
+
+    func unhide(_ items: [String], of feed: String) async throws {
+        try await servingRules.unhide(items, feed: feed)
+        try await tellReaders(of: feed)
+    }
+
+    /// Moves a feed's pointer to an earlier release; nil is the one that was live before.
+    func rollBack(_ feed: String, to release: Int?) async throws -> (from: Int, to: Int) {
+        let cache = cache(feed)
+        guard let live = try await cache.live() else {
+            throw SettingsError("feed \"\(feed)\" has no live release")
+        }
+        var target = release
+        if target == nil { target = try await cache.previous() }
+        guard let target else {
+            throw SettingsError(
+                """
+                there was no release of "\(feed)" before \(live)
+                hint: `larder releases \(feed)` lists them
+                """
+            )
+        }
+        guard target != live else {
+            throw SettingsError("release \(live) of \"\(feed)\" is live already")
+        }
+        try await move(feed, from: live, to: target)
+        return (live, target)
+    }
+
     /// Moves a feed's pointer on an operator's word, and writes it down.
     func move(_ feed: String, from live: Int?, to release: Int) async throws {
         let cache = cache(feed)

@@ -43,7 +43,7 @@ struct HTML: ExpressibleByStringInterpolation, CustomStringConvertible {
     ) -> HTML {
         func kind(_ column: Int) -> HTML { numbers.contains(column) ? " class=\"n\"" : "" }
         let heads = head.enumerated().map { column, title -> HTML in
-            "<th scope=\"col\"\(kind(column))>\(title)</th>"
+            title.isEmpty ? "<td></td>" : "<th scope=\"col\"\(kind(column))>\(title)</th>"
         }
         let body = rows.map { row -> HTML in
             let cells = row.enumerated().map { column, cell -> HTML in

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// How cards look: by light and by night, on a phone, and on paper.
-enum CardStyle {
+/// How pages look: by light and by night, on a phone, and on paper.
+enum PageStyle {
     static let css: HTML = """
         :root { color-scheme: light dark;
           --ink: light-dark(#1b1f24, #e8eaed); --soft: light-dark(#57606a, #a9b1ba);
@@ -14,7 +14,7 @@ enum CardStyle {
           color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
         h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
         h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; }
-        p { margin: .5rem 0; } .soft { color: var(--soft); } .good { color: var(--good); }
+        p { margin: .5rem 0; overflow-wrap: anywhere; } .soft { color: var(--soft); } .good { color: var(--good); }
         .bad { color: var(--bad); } .lead { font-size: 1.1rem; }
         code, pre { font: .875em/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
         pre { background: var(--panel); padding: .75rem; white-space: pre-wrap; border-radius: 6px; }

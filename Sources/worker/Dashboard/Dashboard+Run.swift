@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Hummingbird
+import Jobs
+
+extension Dashboard {
+    /// Rows of a page.
+    private static let mostRuns = 100
+    private static let mostJobs = 200
+
+    func runs() async throws -> DashboardPage {
+        let runs = try await services.runs.list(limit: Self.mostRuns)
+        return DashboardPage(
+            title: "Runs",
+            body:
+                "<h1>Runs</h1>\n\(HTML.live("runs", Self.table(runs, "The newest \(Self.mostRuns) at most")))"
+        )
+    }
+
+    /// A run while it works and afterwards: its graph, its jobs, and what its card says.
+    func run(_ id: Int, _ visitor: DashboardPage.Visitor) async throws -> DashboardPage {
+        let run = try await services.runs.run(id)
+        let graph = try await services.runs.graph(of: id)
+        let jobs = try await services.runs.jobs(
+            run: id,
+            limit: Self.mostJobs,
+            withResults: false
+        )
+        // One of another version of larder has none.
+        let card = try? await Card(id, services)
+        let isRunning = run.state == "running"
+        var buttons: HTML = ""
+        if isRunning {
+            buttons = visitor.button("Cancel", "/runs/\(id)/cancel", asking: "Cancel run \(id)?")
+        } else if run.state != "succeeded" {
+            buttons = visitor.button("Retry", "/runs/\(id)/retry")
+        }
+        let link: HTML =
+            isRunning || card == nil ? "" : "<a href=\"/runs/\(id)/card\">The card, as a file</a>"
+        let head: HTML = """
+            \(card?.head ?? "<h1>Run \(id) of \(run.feed)</h1>\n<p class=\"lead\">\(HTML.state(run.state))</p>\n")\
+            <div class="actions">\(buttons)\(HTML.link("The feed", ["feeds", run.feed])) \(link)</div>
+
+            """
+        let caption =
+            run.jobs > jobs.count
+            ? "\(jobs.count) of \(Output.count(run.jobs)) jobs, as they began" : "As they began"
+        let table: HTML = """
+            \(Self.table(jobs, caption))<p><a href="/jobs?run=\(id)">Only those in one state</a></p>
+
+            """
+        return DashboardPage(
+            title: "Run \(id) of \(run.feed)",
+            body: """
+                \(HTML.live("head", if: isRunning, head))\
+                \(HTML.live("graph", if: isRunning, HTML.section("Graph", RunGraph(graph).drawing)))\
+                \(HTML.live("jobs", if: isRunning, HTML.section("Jobs", table)))\
+                \(HTML.live("findings", if: isRunning, card?.findings ?? ""))
+                """
+        )
+    }
+
+    @Sendable func card(
+        _ request: Request,
+        _ context: BasicRequestContext
+    ) async throws -> Response {
+        let id = try context.number()
+        let page = try await Card(id, services).page.description
+        return Response(
+            status: .ok,
+            headers: DashboardPage.headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(string: page))
+        )
+    }
+}
