@@ -216,7 +216,7 @@ struct Dashboard {
                 let form = try await fields(request)
                 guard let session = sessions.session(of: request.headers),
                     sessions.isFormToken(form["form"] ?? "", of: session),
-                    ["same-origin", nil].contains(request.headers[.secFetchSite])
+                    ["same-origin", nil].contains(request.headers[named: "Sec-Fetch-Site"])
                 else {
                     throw RequestError(
                         .forbidden,
@@ -335,7 +335,7 @@ extension Response {
 
 extension Request {
     /// As the proxy before us says.
-    fileprivate var cameOverTLS: Bool { headers[.xForwardedProto] == "https" }
+    fileprivate var cameOverTLS: Bool { headers[named: "X-Forwarded-Proto"] == "https" }
 }
 
 extension BasicRequestContext {

@@ -49,6 +49,7 @@ struct DashboardPage {
             <head>
             <meta charset="utf-8">
             <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="referrer" content="same-origin">
             <title>\(title) · Larder</title>
             <link rel="icon" href="data:,">
             <link rel="stylesheet" href="/dashboard.css">
@@ -81,14 +82,12 @@ struct DashboardPage {
         .contentSecurityPolicy:
             "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         .xContentTypeOptions: "nosniff",
-        .referrerPolicy: "same-origin",
     ]
 }
 
-extension HTTPField.Name {
-    static let referrerPolicy = HTTPField.Name("Referrer-Policy")!
-    static let secFetchSite = HTTPField.Name("Sec-Fetch-Site")!
-    static let xForwardedProto = HTTPField.Name("X-Forwarded-Proto")!
+extension HTTPFields {
+    /// One that has no name in the library.
+    subscript(named name: String) -> String? { HTTPField.Name(name).flatMap { self[$0] } }
 }
 
 extension HTML {
