@@ -17,6 +17,7 @@ package struct Migrator: Sendable {
         (3, "datasets", PackageResources.migration_003_datasets_sql),
         (4, "gates", PackageResources.migration_004_gates_sql),
         (5, "serving", PackageResources.migration_005_serving_sql),
+        (6, "watching", PackageResources.migration_006_watching_sql),
     ]
 
     package static var latest: Int { migrations.last?.number ?? 0 }

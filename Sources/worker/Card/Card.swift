@@ -11,12 +11,16 @@ struct Card {
     let metrics: [String: [Runs.Point]]
 
     init(_ run: Int, _ services: Services) async throws {
-        summary = try await RunSummary(run, services)
+        try await self.init(RunSummary(run, services), services)
+    }
+
+    init(_ summary: RunSummary, _ services: Services) async throws {
         guard let pipeline = summary.pipeline else {
-            throw SettingsError("run \(run) is of another version of larder")
+            throw SettingsError("run \(summary.run.id) is of another version of larder")
         }
+        self.summary = summary
         self.pipeline = pipeline
-        metrics = try await services.runs.metrics(of: run)
+        metrics = try await services.runs.metrics(of: summary.run.id)
     }
 
     var run: Runs.Run { summary.run }

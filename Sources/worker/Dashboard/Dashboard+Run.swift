@@ -19,15 +19,11 @@ extension Dashboard {
 
     /// A run while it works and afterwards: its graph, its jobs, and what its card says.
     func run(_ id: Int, _ visitor: DashboardPage.Visitor) async throws -> DashboardPage {
-        let run = try await services.runs.run(id)
+        let summary = try await RunSummary(id, services, mostJobs: Self.mostJobs)
+        let (run, jobs) = (summary.run, summary.jobs)
         let graph = try await services.runs.graph(of: id)
-        let jobs = try await services.runs.jobs(
-            run: id,
-            limit: Self.mostJobs,
-            withResults: false
-        )
         // One of another version of larder has none.
-        let card = try? await Card(id, services)
+        let card = summary.pipeline == nil ? nil : try await Card(summary, services)
         let isRunning = run.state == "running"
         var buttons: HTML = ""
         if isRunning {

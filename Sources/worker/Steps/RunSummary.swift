@@ -22,10 +22,18 @@ struct RunSummary: Encodable {
     /// How it was set; nil of another version of larder.
     let pipeline: Pipeline?
 
-    init(_ number: Int, _ services: Services) async throws {
+    /// The jobs whose results tell of a run; shards are not among them, of which there may be many.
+    private static let tellers = [
+        "prepare", "train", "select", "refit", "check", "gate", "publish", "hindsight",
+    ]
+
+    /// `mostJobs`: of those that began first.
+    init(_ number: Int, _ services: Services, mostJobs: Int = 100_000) async throws {
         run = try await services.runs.run(number)
-        jobs = try await services.runs.jobs(run: number, limit: 100_000, withResults: false)
-        let results = RunResults(try await services.runs.results(of: number))
+        jobs = try await services.runs.jobs(run: number, limit: mostJobs, withResults: false)
+        let results = RunResults(
+            try await services.runs.results(of: number, named: Self.tellers)
+        )
         do {
             pipeline = try await services.pipeline(of: number)
         } catch is PipelineError { pipeline = nil }
