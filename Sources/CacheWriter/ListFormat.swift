@@ -11,7 +11,7 @@ package enum ListFormat: String, Sendable, Codable, CaseIterable {
     /// The same, and scores in half precision.
     case packedScored = "packed-scored"
 
-    var hasScores: Bool { self == .jsonScored || self == .packedScored }
+    package var hasScores: Bool { self == .jsonScored || self == .packedScored }
     var isPacked: Bool { self == .packed || self == .packedScored }
 
     /// One entry of a list, as a reader sees it.

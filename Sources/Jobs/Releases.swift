@@ -14,7 +14,7 @@ package struct Releases: Sendable {
         package let number: Int
         package let run: Int
         package let state: String
-        /// `users` or `items`.
+        /// Whose ids of the dataset the lists are found by: `users` or `items`.
         package let listsFor: String
         package let format: String
         package let k: Int

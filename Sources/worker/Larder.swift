@@ -23,12 +23,12 @@ struct Larder: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            UpCommand.self, PlanCommand.self, RunCommand.self, LookupCommand.self,
+            UpCommand.self, PlanCommand.self, RunCommand.self, ImportCommand.self,
+            LookupCommand.self,
             PredictCommand.self, WhyCommand.self, ReproduceCommand.self, RunsCommand.self,
             JobsCommand.self, QueuesCommand.self, SchedulesCommand.self, ReleasesCommand.self,
             RollbackCommand.self, SplitCommand.self, HideCommand.self, UnhideCommand.self,
-            DataCommand.self,
-            ExportCommand.self,
+            DataCommand.self, ExportCommand.self,
             EnqueueCommand.self, WorkerCommand.self, ServeCommand.self, MigrateCommand.self,
             BenchCommand.self,
         ]

@@ -3,7 +3,7 @@ private import Tables
 
 /// A trained model that lists can be made from.
 package protocol Recommender: Sendable {
-    /// `popularity`, `item-knn`, `prod2vec`, `als`, `two-tower` or `session-transformer`.
+    /// `popularity`, `item-knn`, `prod2vec`, `als`, `two-tower`, `session-transformer` or `lists`.
     var kind: String { get }
     /// The item of each row: those that the model knows.
     var items: [Int32] { get }
@@ -42,6 +42,9 @@ package enum RecommenderFile {
         let itemCount = dataset.items.count
         let file = try TensorFile("\(folder)/\(RetrievalModel.file)")
         if kind == ItemKNN.kind { return try NeighbourModel(from: file, itemCount: itemCount) }
+        if kind == ImportedLists.kind {
+            return try ImportedListModel(from: file, itemCount: itemCount)
+        }
         return try RetrievalModel(kind: kind, from: file, itemCount: itemCount)
     }
 }

@@ -131,6 +131,7 @@ struct ModelBenchCommand: ParsableCommand {
     {
         switch model {
         case .popularity: return (Popularity.train(data, on: .forTraining), nil)
+        case .lists: throw ValidationError("imported lists are not trained")
         case .itemKNN(let settings):
             return (try ItemKNN.train(data, on: .forTraining, settings), nil)
         case .prod2vec(var settings):

@@ -64,7 +64,7 @@ struct PlanCommand: ParsableCommand {
             bytes: try size(of: place.path),
             sequencesAreUsers: settings.sessions.by == .users
         )
-        let lists = pipeline.predict.audience == .items ? estimate.items : estimate.users
+        let lists = pipeline.owners == .items ? estimate.items : estimate.users
         let answer = Answer(
             sample: summary.read.rows,
             redis: lists * bytesOfList(pipeline, dataset),
@@ -114,7 +114,7 @@ struct PlanCommand: ParsableCommand {
     /// A list, its key, and what Redis adds for each key: about 90 bytes.
     private func bytesOfList(_ pipeline: Pipeline, _ dataset: Dataset) -> Int {
         let predict = pipeline.predict
-        let owners = dataset.ids(of: predict.audience)
+        let owners = dataset.ids(of: pipeline.owners)
         let key =
             "rec:\(pipeline.feed):1:".utf8.count + owners.ids.bytes.count / max(1, owners.count)
         let items = min(1000, dataset.items.count)

@@ -130,7 +130,7 @@ extension Pipeline.Model {
     /// That it is trained by.
     var threads: Int {
         switch self {
-        case .popularity: 1
+        case .popularity, .lists: 1
         case .prod2vec(let settings): settings.threads
         case .als(let settings): settings.threads
         case .itemKNN(let settings): settings.threads

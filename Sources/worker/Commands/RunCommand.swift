@@ -20,6 +20,13 @@ struct RunCommand: AsyncParsableCommand {
     @Argument(help: "The pipeline file.", completion: .file(extensions: ["yaml", "yml"]))
     var pipeline: String
 
+    @OptionGroup var options: RunOptions
+
+    func run() async throws { try await options.run(PipelineParser.parse(file: pipeline)) }
+}
+
+/// Options of the commands that enqueue a run.
+struct RunOptions: ParsableArguments {
     @Flag(help: "Watch the run until it ends; exit 1 if it fails.")
     var follow = false
 
@@ -33,8 +40,7 @@ struct RunCommand: AsyncParsableCommand {
         if force == "" { throw ValidationError("--force must say why") }
     }
 
-    func run() async throws {
-        let parsed = try PipelineParser.parse(file: pipeline)
+    func run(_ parsed: Pipeline) async throws {
         try await stores.withServices { services, isPrivate in
             try checkSources(parsed, isPrivate: isPrivate)
             let run = try await Graph.start(
@@ -83,7 +89,7 @@ struct RunCommand: AsyncParsableCommand {
     }
 }
 
-extension RunCommand {
+extension RunOptions {
     /// Workers read the files, maybe on other machines; with private servers it is this one.
     private func checkSources(_ pipeline: Pipeline, isPrivate: Bool) throws {
         let dataset = pipeline.dataset

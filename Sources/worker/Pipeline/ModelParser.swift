@@ -22,6 +22,7 @@ struct ModelParser {
         case ItemKNN.kind: .itemKNN(itemKNN())
         case TwoTower.kind: .twoTower(twoTower())
         case SessionTransformer.kind: .sessionTransformer(sessionTransformer())
+        case ImportedLists.kind: .lists(score: section.string("score"))
         default: .popularity
         }
     }

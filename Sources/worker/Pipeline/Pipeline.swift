@@ -30,12 +30,14 @@ struct Pipeline: Codable, Equatable, Sendable {
         case itemKNN(ItemKNNSettings)
         case twoTower(TwoTowerSettings)
         case sessionTransformer(SessionTransformerSettings)
+        /// Made elsewhere; `score`: the column of the source that they are ordered by.
+        case lists(score: String?)
         /// Of `rank:` only: it orders, and does not find.
         case ratingMLP(RatingMLPSettings)
 
         static let kinds = [
             Popularity.kind, ItemKNN.kind, Prod2Vec.kind, ALS.kind, TwoTower.kind,
-            SessionTransformer.kind,
+            SessionTransformer.kind, ImportedLists.kind,
         ]
 
         var kind: String {
@@ -46,10 +48,19 @@ struct Pipeline: Codable, Equatable, Sendable {
             case .itemKNN: ItemKNN.kind
             case .twoTower: TwoTower.kind
             case .sessionTransformer: SessionTransformer.kind
+            case .lists: ImportedLists.kind
             case .ratingMLP: RatingMLP.kind
             }
         }
+
+        /// There is nothing to learn, and no event to measure by.
+        var isImported: Bool { kind == ImportedLists.kind }
     }
+
+    /// Whose ids the lists are found by in the dataset.
+    ///
+    /// Those of imported lists stand where events have their users, whatever they are.
+    var owners: Audience { model.isImported ? .users : predict.audience.owners }
 
     /// The settings that an arm of the sweep has, from 1; without a sweep there is one model only.
     func model(ofArm arm: Int?) -> Model? {

@@ -83,7 +83,8 @@ struct PipelineParser {
             )
         }
         section.finish()
-        return pipeline
+        return pipeline.model.isImported
+            ? ImportParser(section, problems).completed(pipeline) : pipeline
     }
 
     private func model(

@@ -14,6 +14,8 @@ import Predictor
 /// `refit` then learns from everything, because a model that never saw the newest events would
 /// be worse than the one measured. `hindsight`, beside the training, scores what earlier runs
 /// published by the events that came since. `predict` fans out into shards, joined by `publish`.
+///
+/// Of imported lists there is nothing to learn and nothing to measure by: prepare ─► refit ─► predict.
 enum RunPlan {
     static let publishName = "publish"
 
@@ -49,6 +51,18 @@ enum RunPlan {
             #"{"on":"\#(events)","stage":"\#(stage.rawValue)"}"#
         }
         var jobs = [NewJob(name: "prepare", kind: "prepare")]
+        if pipeline.model.isImported {
+            let refit = Stage.retrieval.refitName
+            jobs.append(
+                NewJob(
+                    name: refit,
+                    kind: "train",
+                    args: args("all", .retrieval),
+                    after: ["prepare"]
+                )
+            )
+            return jobs + serving(after: [refit])
+        }
         if let sweep = pipeline.sweep {
             jobs += sweep.rounds.indices.map { round in
                 NewJob(
@@ -88,15 +102,18 @@ enum RunPlan {
         // What was served is looked at while it is still there.
         let hasTime = pipeline.dataset.columns.time != nil
         if hasTime { jobs.append(NewJob(name: "hindsight", kind: "hindsight", after: ["prepare"])) }
-        return jobs + [
-            NewJob(name: "predict", kind: "predict", after: stages.map(\.refitName)),
+        return jobs
+            + serving(after: stages.map(\.refitName), afterEndOf: hasTime ? ["hindsight"] : [])
+    }
+
+    /// From a model to a live release; `afterEndOf`: what still looks at the one before.
+    private static func serving(after models: [String], afterEndOf others: [String] = [])
+        -> [NewJob]
+    {
+        [
+            NewJob(name: "predict", kind: "predict", after: models),
             NewJob(name: publishName, kind: "publish", after: ["predict"], joinsGroup: true),
-            NewJob(
-                name: "collect",
-                kind: "collect",
-                after: [publishName],
-                afterEndOf: hasTime ? ["hindsight"] : []
-            ),
+            NewJob(name: "collect", kind: "collect", after: [publishName], afterEndOf: others),
         ]
     }
 

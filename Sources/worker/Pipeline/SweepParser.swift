@@ -261,7 +261,7 @@ extension Pipeline.Model {
         switch self {
         case .prod2vec, .als, .twoTower: true
         case .sessionTransformer(let settings): settings.windows == nil
-        case .popularity, .itemKNN, .ratingMLP: false
+        case .popularity, .itemKNN, .ratingMLP, .lists: false
         }
     }
 }

@@ -56,12 +56,10 @@ struct CollectStep {
         let cache = input.services.cache(release.feed)
         guard try await cache.removeHead(release: release.number) else { return false }
         // Without its dataset a release cannot be named; its keys carry an expiry for this case.
-        guard
-            let folder = try? input.services.artifacts.get(kind: "dataset", release.dataset).folder
-        else { return true }
-        let ids =
-            release.listsFor == Audience.users.rawValue
-            ? try Dataset.readUsers(from: folder) : try Dataset.readItems(from: folder)
+        let ids: Vocabulary
+        do {
+            ids = try input.services.ids(of: release)
+        } catch is ArtifactError { return true }
         for first in stride(from: 0, to: ids.count, by: 10_000) {
             let part = (first..<min(first + 10_000, ids.count)).map {
                 ids.ids.bytes[ids.ids.range($0)]

@@ -17,7 +17,8 @@ struct ListMaker {
     let ids: Vocabulary
     /// A list with fewer items is short; nobody can have more than there is.
     let longest: Int
-    private let predict: Pipeline.Predict
+    /// What an owner is asked about: imported lists are their owners' whatever these are.
+    private let audience: Audience
     private let ranker: Ranker
     let encoder: ListEncoder
     private let since: Int64?
@@ -30,8 +31,9 @@ struct ListMaker {
         hidden: [String]
     ) throws {
         self.dataset = dataset
-        predict = pipeline.predict
-        ids = dataset.ids(of: predict.audience)
+        let predict = pipeline.predict
+        audience = pipeline.model.isImported ? .users : predict.audience
+        ids = dataset.ids(of: audience)
         longest = min(predict.rules.k, dataset.items.count)
         ranker = try Ranker(
             model,
@@ -49,14 +51,14 @@ struct ListMaker {
 
     /// Whether someone gets a list: users of earlier datasets only, or not of late, do not.
     func isAsking(_ owner: Int) -> Bool {
-        if predict.audience == .items { return true }
+        if audience == .items { return true }
         guard let last = dataset.events(ofUser: owner).last else { return false }
         return since.map { dataset.eventTimes[last] > $0 } ?? true
     }
 
     /// What someone's list is made from.
     func query(_ owner: Int) -> Query {
-        switch predict.audience {
+        switch audience {
         case .users:
             return Query(user: Int32(owner), events: dataset.events(ofUser: owner), of: dataset)
         case .sessions:
@@ -77,7 +79,7 @@ struct ListMaker {
     func lists(_ queries: [Query], by ranker: Ranker, stop: () throws -> Void = {}) throws
         -> [RankedList]
     {
-        switch predict.audience {
+        switch audience {
         case .users, .sessions: try ranker.lists(for: queries) { _ in try stop() }
         case .items: try ranker.lists(forItems: queries.map { $0.history[0] }) { _ in try stop() }
         }

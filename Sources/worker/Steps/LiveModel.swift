@@ -44,6 +44,11 @@ struct LiveModel {
     ) async throws {
         let services = input.services
         let pipeline = try await services.pipeline(of: release.run)
+        guard !pipeline.model.isImported else {
+            why =
+                "release \(release.number), which is live, is of imported lists: there is no model to ask"
+            return
+        }
         let results = RunResults(try await services.runs.results(of: release.run))
         func trained(_ stage: RunPlan.Stage) throws -> String {
             try results.get(stage.trainName(pipeline), TrainResult.self).model

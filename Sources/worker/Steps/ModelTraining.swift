@@ -108,6 +108,7 @@ struct ModelTraining {
                     )
                 )
             }
+        case .lists(let score): return Trained(try ImportedLists.read(dataset, score: score))
         case .ratingMLP(let settings):
             return try network("auc", settings.training) { state, progress in
                 Trained(

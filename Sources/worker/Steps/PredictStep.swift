@@ -48,7 +48,7 @@ struct PredictStep {
         let release = try await input.services.releases.reserve(
             feed: input.pipeline.feed,
             run: input.run,
-            listsFor: predict.audience.owners.rawValue,
+            listsFor: input.pipeline.owners.rawValue,
             format: input.pipeline.publish.format,
             k: predict.rules.k,
             dataset: datasetID,
@@ -57,7 +57,7 @@ struct PredictStep {
         )
         try await cache.noteDrawn(release)
         let rules = try await input.services.servingRules.snapshot(feed: input.pipeline.feed)
-        let count = dataset.ids(of: predict.audience).count
+        let count = dataset.ids(of: input.pipeline.owners).count
         let starts = Array(stride(from: 0, to: count, by: predict.shard))
         let jobs = try starts.enumerated().map { place, first in
             let shard = Arguments.Shard(

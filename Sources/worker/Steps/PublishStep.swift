@@ -152,7 +152,7 @@ struct PublishStep {
             input.results.get("prepare", PrepareResult.self).dataset
         ).folder
         let ids =
-            switch input.pipeline.predict.audience.owners {
+            switch input.pipeline.owners {
             case .items: try Dataset.readItems(from: folder)
             default: try Dataset.readUsers(from: folder)
             }

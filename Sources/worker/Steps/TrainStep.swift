@@ -145,6 +145,7 @@ struct TrainStep {
 
     /// As many epochs as were best for the training that `check` measured; nil for what has none.
     private func refitEpochs(_ stage: RunPlan.Stage) throws -> Double? {
+        if input.pipeline.model.isImported { return nil }
         let name = stage.trainName(input.pipeline)
         let outcome = try input.results.get(name, TrainResult.self).outcome
         // Windows have each as many as the settings say.

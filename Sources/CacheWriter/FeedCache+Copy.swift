@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A release as commands in Redis' wire format, that put it into another Redis.
+extension FeedCache {
+    /// Lists as they are here; ids without one are left out.
+    package func copy(
+        of ids: [ArraySlice<UInt8>],
+        release: Int,
+        expire: Duration
+    ) async throws(CacheError) -> (commands: [UInt8], lists: Int) {
+        var questions = RESPBuffer()
+        for id in ids {
+            questions.begin(2)
+            questions.append(argument: "GET".utf8)
+            questions.append(argument: keys.list(release, id))
+        }
+        let set = ExpiringSet(expire)
+        var copy = RESPBuffer()
+        for (id, reply) in zip(ids, try await client.read(questions)) {
+            guard case .bytes(let list) = reply else { continue }
+            set.append(keys.list(release, id), list, to: &copy)
+        }
+        return (copy.bytes, copy.count)
+    }
+
+    /// Everything else, the pointer last: nobody reads the release before it is whole.
+    ///
+    /// A split is not copied: its arms read releases that are not there.
+    package func copyOfHead(
+        release: Int,
+        expire: Duration
+    ) async throws(CacheError) -> [UInt8] {
+        let set = ExpiringSet(expire)
+        let defaultKey = keys.defaultList(release)
+        let fallbacks = try await members(keys.fallbacks(release))
+        var questions = RESPBuffer()
+        for key in [defaultKey] + fallbacks { questions.append("GET", key) }
+        var copy = RESPBuffer()
+        for (key, reply) in zip([defaultKey] + fallbacks, try await client.read(questions)) {
+            guard case .bytes(let list) = reply else { continue }
+            set.append(key.utf8, list, to: &copy)
+        }
+        guard case .array(let meta) = try await client.command("HGETALL", keys.meta(release)),
+            !meta.isEmpty
+        else { throw .damaged(FeedHead.gone(feed, release)) }
+        copy.append(["HSET", keys.meta(release)] + meta.compactMap(\.text))
+        copy.append("EXPIRE", keys.meta(release), set.seconds)
+        copy.append("DEL", keys.hidden)
+        let hidden = try await members(keys.hidden)
+        if !hidden.isEmpty { copy.append(["SADD", keys.hidden] + hidden) }
+        copy.append("HDEL", keys.head, "split")
+        let rules = try await client.command("HGET", keys.head, "rules").text
+        copy.append("HSET", keys.head, "rules", rules ?? "0", keys.state(release), "published")
+        copy.append("SET", keys.live, String(release))
+        return copy.bytes
+    }
+
+    private func members(_ key: String) async throws(CacheError) -> [String] {
+        guard case .array(let members) = try await client.command("SMEMBERS", key) else {
+            return []
+        }
+        return members.compactMap(\.text)
+    }
+}
