@@ -14,8 +14,8 @@ package struct Runs: Sendable {
         package let createdAt: String
         /// Seconds since 1970.
         package let started: Double
-        /// Seconds from creation to the end, or to now.
-        package let seconds: Double
+        /// Seconds from creation to the end, or to now; nil where its jobs have been cleaned away.
+        package let seconds: Double?
         package let jobs: Int
         package let ended: Int
         /// Why it goes live although a gate refuses it.
@@ -59,13 +59,10 @@ package struct Runs: Sendable {
                 """
                 SELECT s.id, s.feed, s.state, to_char(s.created_at, 'YYYY-MM-DD HH24:MI:SS TZ') AS created_at,
                        extract(epoch FROM s.created_at) AS started,
-                       extract(epoch FROM coalesce(s.finished_at, clock_timestamp()) - s.created_at)
-                           AS seconds,
-                       j.jobs, j.ended, r.forced
+                       extract(epoch FROM CASE s.state WHEN 'running' THEN clock_timestamp()
+                                          ELSE s.finished_at END - s.created_at) AS seconds,
+                       s.alive + s.ended AS jobs, s.ended, r.forced
                 FROM larder.run_states s JOIN larder.runs r ON r.id = s.id
-                CROSS JOIN LATERAL (
-                    SELECT count(*) AS jobs, count(*) FILTER (WHERE a.finished_at IS NOT NULL) AS ended
-                    FROM larder.all_jobs a WHERE a.run_id = s.id) j
                 WHERE ($2::bigint IS NULL OR s.id = $2::bigint)
                   AND ($3::text IS NULL OR s.feed = $3::text)
                 ORDER BY s.id DESC LIMIT $1::int
@@ -78,7 +75,7 @@ package struct Runs: Sendable {
                     state: try row.decode("state"),
                     createdAt: try row.decode("created_at"),
                     started: try row.decode("started"),
-                    seconds: try row.decode("seconds"),
+                    seconds: try row.decodeIfPresent("seconds"),
                     jobs: try row.decode("jobs"),
                     ended: try row.decode("ended"),
                     forced: try row.decodeIfPresent("forced")

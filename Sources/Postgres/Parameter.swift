@@ -6,7 +6,11 @@ package struct Parameter: Sendable, ExpressibleByNilLiteral, ExpressibleByString
 {
     package let text: String?
 
-    package init(_ text: String?) { self.text = text }
+    /// Postgres holds no U+0000, and libpq would end the text there: it becomes U+FFFD.
+    package init(_ text: String?) {
+        let hasNUL = text?.utf8.contains(0) == true
+        self.text = hasNUL ? text?.replacing("\0", with: "\u{FFFD}") : text
+    }
     package init(_ value: Int) { text = String(value) }
     package init(_ value: Int?) { text = value.map { String($0) } }
     package init(_ value: Double?) { text = value.map { String($0) } }
@@ -14,7 +18,7 @@ package struct Parameter: Sendable, ExpressibleByNilLiteral, ExpressibleByString
     package init(_ value: Duration) { text = "\(value / .milliseconds(1)) milliseconds" }
     package init(_ value: Duration?) { text = value.flatMap { Parameter($0).text } }
     package init(nilLiteral: ()) { text = nil }
-    package init(stringLiteral value: String) { text = value }
+    package init(stringLiteral value: String) { self.init(value) }
     package init(integerLiteral value: Int) { text = String(value) }
 
     /// A Postgres array; for `unnest`, which turns a batch of rows into one statement.

@@ -53,6 +53,11 @@ package struct PostgresError: Error, CustomStringConvertible, Equatable {
             || sqlState.hasPrefix("53")
     }
 
+    /// Tables or functions are not there, or not as this program knows them.
+    package var isOfMissingSchema: Bool {
+        ["42P01", "42703", "42883", "3F000"].contains(sqlState)
+    }
+
     package var description: String {
         var text =
             switch kind {

@@ -102,6 +102,13 @@ import Testing
             #expect(run.contains("aria-label=\"predict × 6: 6 of 6\""), "\(run)")
             #expect(run.contains("aria-label=\"publish: succeeded\"") && !run.contains("data-live"))
             #expect(run.contains("<h2>Quality</h2>"))
+            // prepare to train, hindsight; train, check, refit, predict, shards, publish, collect.
+            #expect(run.matches(of: /class="edge"/).count == 9)
+            #expect(run.contains("href=\"/jobs?run=2\" aria-label=\"predict × 6"))
+            #expect(try await browser.open("/runs/77/card").status == 404)
+            // What changes has a name that comes back, and a name once.
+            let names = first.matches(of: /id="([a-z]+)" data-live/).map { String($0.1) }
+            #expect(names == ["feeds", "runs", "queues", "workers", "failed"])
             let card = try await browser.open("/runs/2/card")
             #expect(card.status == 200 && card.body.contains("Run 2 of \(feed)"))
             #expect(
@@ -134,6 +141,9 @@ import Testing
             #expect(again.status == 403)
             let same = try await browser.press("\(here)/rollback", on: here, "release=1")
             #expect(same.status == 409 && same.body.contains("is live already"), "\(same)")
+            let gone = try await browser.press("\(here)/rollback", on: here, "release=9")
+            #expect(gone.status == 409 && gone.body.contains("is not in Redis"), "\(gone)")
+            #expect(gone.headers["retry-after"] == nil)
         }
     }
 
@@ -188,6 +198,13 @@ import Testing
             #expect(door.status == 303)
             #expect(door.headers["location"] == "/login?to=%2Fjobs%3Fstate%3Dready")
             #expect(try await served.get("/").status == 401)
+            // Programs that say they take anything are told, and not sent to a page.
+            for (path, more) in [
+                ("/v1/feeds/f/u", "X: y"), ("/runs", "Authorization: Bearer sesame"),
+            ] {
+                let told = try await served.get(path, "-H", "Accept: text/html, */*", "-H", more)
+                #expect(told.status == 401, "\(path)")
+            }
             #expect(try await stranger.open("/login?to=%2Fjobs").body.contains("value=\"/jobs\""))
             let wrong = try await stranger.send("/login", "token=sesame", "to=/")
             #expect(wrong.status == 403 && wrong.headers["set-cookie"] == nil)
@@ -247,6 +264,73 @@ import Testing
             )
             #expect(try await browser.send("/queues/default/pause", "form=").status == 403)
             #expect(try await browser.open("/login").status == 404)
+            // Another site's name for this machine shows nothing.
+            for (host, status) in [
+                ("evil.example:8080", 403), ("127.0.0.1.evil.example", 403), ("localhost:1", 200),
+                ("[::1]:8080", 200), ("[::1]", 200), ("[::2]", 403),
+            ] {
+                #expect(
+                    try await served.get("/jobs", "-H", "Host: \(host)").status == status,
+                    "\(host)"
+                )
+            }
+        }
+    }
+
+    @Test func `a database that was never migrated is told what to do`() async throws {
+        try await TestServers.withEmptyDatabase { database in
+            let larder = Larder(
+                database: database.target,
+                redis: try TestServers.redisURL,
+                home: files.folder.path + "/home"
+            )
+            let served = try await serve(larder)
+            defer { served.process.kill() }
+            let page = try await served.get("/runs")
+            #expect(page.status == 503 && page.body.contains("larder migrate"), "\(page)")
+        }
+    }
+
+    @Test func `of a large run one sees what failed and what runs`() async throws {
+        try await files.with { larder in
+            let client = Client(ConnectionSettings(larder.database))
+            try await client.execute(
+                """
+                INSERT INTO larder.feeds (name) VALUES ('large');
+                """
+            )
+            try await client.execute(
+                "INSERT INTO larder.runs (feed, pipeline) VALUES ('large', '{}')"
+            )
+            try await client.execute(
+                """
+                INSERT INTO larder.groups (run_id, total, join_job, state) VALUES (1, 1000, 900001, 'open')
+                """
+            )
+            try await client.execute(
+                """
+                INSERT INTO larder.archive (id, run_id, group_id, created_at, started_at, queue_id, attempt,
+                    max_attempts, state, kind, name, args, error)
+                SELECT 100000 + i, 1, 1, now(), now(), 1, 1, 5,
+                       CASE i WHEN 777 THEN 'failed' ELSE 'succeeded' END::larder.job_state, 'predict',
+                       'predict ' || i || '/1000', '{}', CASE i WHEN 777 THEN 'no space left' END
+                FROM generate_series(1, 1000) i
+                """
+            )
+            let served = try await serve(larder)
+            defer { served.process.kill() }
+            let page = try await served.get("/runs/1").body
+            #expect(page.contains("predict 777/1000</a> failed") && page.contains("no space left"))
+            #expect(page.contains("200 of 1,000 jobs") && page.contains("999 of 1000, 1 failed"))
+            #expect(page.contains("href=\"/jobs?run=1&amp;state=failed\""))
+            #expect(
+                try await served.get("/jobs?run=1&state=failed").body.contains("predict 777/1000")
+            )
+            // Its jobs are cleaned away after a month, and it did not go on for so long.
+            try await client.execute("DELETE FROM larder.archive")
+            let cleaned = try await served.get("/runs/1").body
+            #expect(cleaned.contains("cleaned away") && !cleaned.contains("<svg"))
+            #expect(try await Runs(client).run(1).seconds == nil)
         }
     }
 

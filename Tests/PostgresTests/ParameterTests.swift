@@ -4,6 +4,11 @@ import Testing
 @testable import Postgres
 
 struct ParameterTests {
+    @Test func `what Postgres cannot hold does not end a text`() {
+        #expect(Parameter("a\0b").text == "a\u{FFFD}b")
+        #expect(Parameter.array(["a\0b", "\0"]).text == "{\"a\u{FFFD}b\",\"\u{FFFD}\"}")
+    }
+
     @Test func `array elements are quoted so that nothing in them is read as syntax`() {
         #expect(Parameter.array(["a", nil, #"q"\,{}"#]).text == #"{"a",NULL,"q\"\\,{}"}"#)
         #expect(Parameter.array([String]().map { Optional($0) }).text == "{}")

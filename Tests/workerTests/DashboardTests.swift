@@ -62,12 +62,27 @@ struct DashboardTests {
             ]
         )
         #expect(RunGraph.words(steps[3]).state == "failed")
-        let drawing = RunGraph(graph).drawing.description
+        let drawing = RunGraph(graph, of: 3).drawing.description
         #expect(drawing.contains("aria-label=\"predict × 3: 1 of 3, 1 failed\""))
         #expect(drawing.contains("a name that is …") && !drawing.contains("<long>"))
         // The edge from a step that is not of the run is not drawn.
         #expect(drawing.matches(of: /class="edge"/).count == 6)
-        #expect(RunGraph(Runs.Graph(steps: [], edges: [])).drawing.description.contains("svg"))
+        #expect(
+            RunGraph(Runs.Graph(steps: [], edges: []), of: 1).drawing.description.contains("svg")
+        )
+    }
+
+    @Test func `one is sent to pages of ours only`() {
+        for target in ["/", "/runs/3", "/jobs?state=failed&run=3", "/feeds/a%2Fb?id=%20%C3%A9"] {
+            #expect(Dashboard.isOurs(target))
+        }
+        for target in [
+            "", "runs", "//evil.example", "/\\evil.example", "https://evil.example",
+            "/\t/evil.example",
+            "//\u{301}@evil.example/x", "/\u{301}/evil.example", "/runs/\r\nX: y", "/a\\b", "/ ",
+        ] {
+            #expect(!Dashboard.isOurs(target), "\(target)")
+        }
     }
 
     @Test func `paths and questions are escaped`() {

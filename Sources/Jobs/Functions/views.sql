@@ -42,16 +42,18 @@ GROUP BY 1, 2, 3;
 -- A member of a group that closed with enough others took nothing from the run.
 CREATE OR REPLACE VIEW larder.run_states AS
 SELECT r.id, r.feed, r.pipeline, r.created_at,
-       CASE WHEN live.any THEN 'running'
+       CASE WHEN live.jobs > 0 THEN 'running'
             WHEN ended.failed > 0 THEN 'failed'
             WHEN ended.cancelled > 0 THEN 'cancelled'
             ELSE 'succeeded' END AS state,
-       CASE WHEN NOT live.any THEN ended.finished_at END AS finished_at
+       CASE WHEN live.jobs = 0 THEN ended.finished_at END AS finished_at,
+       live.jobs AS alive, ended.jobs AS ended
 FROM larder.runs r
 CROSS JOIN LATERAL (
-    SELECT EXISTS (SELECT FROM larder.jobs j WHERE j.run_id = r.id) AS any) live
+    SELECT count(*) AS jobs FROM larder.jobs j WHERE j.run_id = r.id) live
 CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE a.state = 'failed' AND g.id IS NULL) AS failed,
+    SELECT count(*) AS jobs,
+           count(*) FILTER (WHERE a.state = 'failed' AND g.id IS NULL) AS failed,
            count(*) FILTER (WHERE a.state = 'cancelled' AND g.id IS NULL) AS cancelled,
            max(a.finished_at) AS finished_at
     FROM larder.archive a

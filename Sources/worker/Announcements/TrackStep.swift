@@ -58,7 +58,7 @@ struct TrackStep {
             return .again(in: Self.pause)
         } catch let error as TransferError {
             guard case .unreachable = error else { throw Refusal(description: error.description) }
-            let since = Date.now.timeIntervalSince1970 - (run.started + run.seconds)
+            let since = Date.now.timeIntervalSince1970 - (run.started + (run.seconds ?? 0))
             if run.state != "running", since > Self.patience {
                 throw FatalJobError(
                     """

@@ -177,7 +177,7 @@ struct TrackedRun {
 
     /// Returns what could not be handed over, in words.
     mutating func end(_ summary: RunSummary, card: String) throws -> String? {
-        let end = Self.milliseconds(run.started + run.seconds)
+        let end = Self.milliseconds(run.started + (run.seconds ?? 0))
         func metric(_ name: String, _ value: Double) -> MLflow.Metric {
             MLflow.Metric(key: Self.name(name), value: value, timestamp: end, step: 0)
         }

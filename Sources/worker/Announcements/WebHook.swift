@@ -45,7 +45,7 @@ struct WebHook {
         let run = summary.run
         let report = summary.check?.report
         let failed = summary.jobs.filter { $0.state == "failed" }
-        let end = Date(timeIntervalSince1970: run.started + run.seconds)
+        let end = Date(timeIntervalSince1970: run.started + (run.seconds ?? 0))
         let message = Message(
             type: "run.\(event.rawValue)",
             timestamp: end.formatted(.iso8601),
@@ -53,7 +53,7 @@ struct WebHook {
                 run: run.id,
                 feed: run.feed,
                 state: run.state,
-                seconds: run.seconds,
+                seconds: run.seconds ?? 0,
                 release: summary.publish?.release,
                 lists: summary.publish?.lists,
                 forced: run.forced,

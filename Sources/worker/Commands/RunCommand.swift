@@ -122,7 +122,7 @@ private struct FollowService: Service {
     /// Whether those who want to know of it were told, or could not be; not longer than half a minute.
     private func isTold(_ run: Runs.Run) async throws -> Bool {
         let told = try await services.runs.announcements(of: run.id)
-        let since = Date.now.timeIntervalSince1970 - (run.started + run.seconds)
+        let since = Date.now.timeIntervalSince1970 - (run.started + (run.seconds ?? 0))
         let isSettled = told.jobs.allSatisfy { job in
             job.error != nil || ["succeeded", "failed", "cancelled"].contains(job.state)
         }

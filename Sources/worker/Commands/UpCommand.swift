@@ -49,7 +49,7 @@ struct UpCommand: AsyncParsableCommand {
             if let guest {
                 members.append(guest)
             } else {
-                members.append(server.service(services, worker.logger(.warning)))
+                members.append(server.service(services, mayMove: true, worker.logger(.warning)))
                 if isPrivate {
                     note(
                         """

@@ -117,7 +117,10 @@ extension Dashboard {
             rows.append(
                 [
                     "\(release.number)", HTML.state(release.state), "\(release.readers(split))",
-                    HTML.link("\(release.run)", ["runs", "\(release.run)"]),
+                    // The runs of what is collected are cleaned away one day.
+                    release.state == "collected"
+                        ? "\(release.run)"
+                        : HTML.link("\(release.run)", ["runs", "\(release.run)"]),
                     "\(release.lists.map(Output.count) ?? "")", "\(release.k), \(release.format)",
                     "\(release.bytes.map(Output.bytes) ?? "")", "\(release.churnWords)",
                 ] + quality + [

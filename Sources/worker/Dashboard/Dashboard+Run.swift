@@ -38,10 +38,16 @@ extension Dashboard {
             <div class="actions">\(buttons)\(HTML.link("The feed", ["feeds", run.feed])) \(link)</div>
 
             """
+        let isMore = run.jobs > jobs.count
         let caption =
-            run.jobs > jobs.count
+            isMore
             ? "\(jobs.count) of \(Output.count(run.jobs)) jobs, as they began" : "As they began"
+        // The first of many have ended long ago.
+        let running =
+            isMore && isRunning
+            ? try await services.runs.jobs(run: id, state: "running", limit: 50) : []
         let table: HTML = """
+            \(running.isEmpty ? "" : Self.table(running, "Running now"))\
             \(Self.table(jobs, caption))<p><a href="/jobs?run=\(id)">Only those in one state</a></p>
 
             """
@@ -49,11 +55,29 @@ extension Dashboard {
             title: "Run \(id) of \(run.feed)",
             body: """
                 \(HTML.live("head", if: isRunning, head))\
-                \(HTML.live("graph", if: isRunning, HTML.section("Graph", RunGraph(graph).drawing)))\
-                \(HTML.live("jobs", if: isRunning, HTML.section("Jobs", table)))\
+                \(HTML.live("graph", if: isRunning, graph.steps.isEmpty ? "<p>Its jobs have been cleaned away.</p>\n" : HTML.section("Graph", RunGraph(graph, of: id).drawing)))\
+                \(HTML.live("errors", if: isRunning, try await errors(run)))\
+                \(HTML.live("jobs", if: isRunning, jobs.isEmpty ? "" : HTML.section("Jobs", table)))\
                 \(HTML.live("findings", if: isRunning, card?.findings ?? ""))
                 """
         )
+    }
+
+    /// What went wrong, however many have not.
+    private func errors(_ run: Runs.Run) async throws -> HTML {
+        let failed = try await services.runs.jobs(
+            run: run.id,
+            state: "failed",
+            limit: 20,
+            withResults: false
+        )
+        let pieces = failed.map { job -> HTML in
+            """
+            <h3>\(HTML.link(job.name, ["jobs", "\(job.id)"])) failed</h3>
+            \(HTML.verbatim(job.error ?? ""))
+            """
+        }
+        return failed.isEmpty ? "" : HTML.section("Errors", "\(pieces)")
     }
 
     @Sendable func card(

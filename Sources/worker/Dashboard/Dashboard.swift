@@ -10,11 +10,16 @@ import Postgres
 ///
 /// Who may change things has signed in with the server's token; a server without one only shows.
 struct Dashboard {
+    /// For pages: nobody waits long for one.
     let services: Services
+    /// For what a button does, which may take as long as a command.
+    private let actions: Services
     let lookups: LookupQueue
     let meter: ServerMeter
     let sessions: BrowserSessions?
     let titles: Titles
+    /// Only who is on this machine is served, under one of its own names.
+    private let isLocal: Bool
 
     /// What a browser loads to show the door; they tell nobody anything.
     static let open: Set<String> = ["/login", "/dashboard.css", "/dashboard.js"]
@@ -25,9 +30,9 @@ struct Dashboard {
         _ services: Services,
         _ lookups: LookupQueue,
         _ meter: ServerMeter,
-        _ sessions: BrowserSessions?
+        _ sessions: BrowserSessions?,
+        isLocal: Bool
     ) {
-        // A page that waits longer is no page.
         var database = services.database
         database.connectTimeout = .seconds(2)
         database.statementTimeout = .seconds(10)
@@ -36,7 +41,9 @@ struct Dashboard {
             redis: services.redisAddress,
             artifacts: services.artifacts
         )
+        actions = services
         (self.lookups, self.meter, self.sessions) = (lookups, meter, sessions)
+        self.isLocal = isLocal
         titles = Titles(services.artifacts)
     }
 
@@ -55,7 +62,7 @@ struct Dashboard {
             "runs/:id",
             [.get: page { _, context, visitor in try await run(context.number(), visitor) }]
         )
-        router.on("runs/:id/card", [.get: card])
+        router.on("runs/:id/card", [.get: shown(card)])
         router.on(
             "jobs",
             [.get: page { request, _, _ in try await jobs(request.parameters()) }]
@@ -74,97 +81,106 @@ struct Dashboard {
     }
 
     private func addActions(to router: Router<BasicRequestContext>) {
-        router.on(
-            "jobs/:id/retry",
-            [
-                .post: action { context, _ in
-                    let id = try context.number()
-                    if try await services.queue.retry([id]).isEmpty {
-                        throw RequestError(
-                            .conflict,
-                            "job \(id) has not failed, nor was it cancelled"
-                        )
-                    }
-                    return "/jobs/\(id)"
-                }
-            ]
-        )
-        router.on(
-            "jobs/:id/cancel",
-            [
-                .post: action { context, _ in
-                    let id = try context.number()
-                    if try await services.queue.cancel([id]).isEmpty {
-                        throw RequestError(.conflict, "job \(id) has ended already")
-                    }
-                    return "/jobs/\(id)"
-                }
-            ]
-        )
-        router.on(
-            "runs/:id/retry",
-            [
-                .post: action { context, _ in
-                    let id = try context.number()
-                    if try await services.runs.retry(id) == 0 {
-                        throw RequestError(
-                            .conflict,
-                            "nothing of run \(id) has failed or was cancelled"
-                        )
-                    }
-                    return "/runs/\(id)"
-                }
-            ]
-        )
-        router.on(
-            "runs/:id/cancel",
-            [
-                .post: action { context, _ in
-                    let id = try context.number()
-                    if try await services.runs.cancel(id) == 0 {
-                        throw RequestError(.conflict, "run \(id) has ended already")
-                    }
-                    return "/runs/\(id)"
-                }
-            ]
-        )
-        router.on(
-            "queues/:queue/:action",
-            [
-                .post: action { context, _ in
-                    let queue = try context.text("queue")
-                    switch try context.text("action") {
-                    case "pause": try await services.queue.pause(queue)
-                    case "resume": try await services.queue.resume(queue)
-                    default: throw RequestError(.notFound, "a queue can be paused and resumed")
-                    }
-                    return "/"
-                }
-            ]
-        )
-        router.on(
-            "feeds/:feed/:action",
-            [
-                .post: action { context, form in
-                    let feed = try context.text("feed")
-                    switch try context.text("action") {
-                    case "rollback":
-                        guard let release = Int(form["release"] ?? "") else {
-                            throw RequestError(.badRequest, "the form says no release")
-                        }
-                        _ = try await services.rollBack(feed, to: release)
-                    case "hide": try await services.hide([item(form)], of: feed)
-                    case "unhide": try await services.unhide([item(form)], of: feed)
-                    default:
-                        throw RequestError(
-                            .notFound,
-                            "a feed can be rolled back, and its items hidden and brought back"
-                        )
-                    }
-                    return HTML.path(["feeds", feed])
-                }
-            ]
-        )
+        for (path, act) in [
+            ("jobs/:id/retry", retryJob), ("jobs/:id/cancel", cancelJob),
+            ("runs/:id/retry", retryRun), ("runs/:id/cancel", cancelRun),
+            ("queues/:queue/:action", changeQueue), ("feeds/:feed/:action", changeFeed),
+        ] as [(RouterPath, Action)] {
+            router.on(path, [.post: action(act)])
+        }
+    }
+
+    /// Does something, and returns the page where it shows.
+    private typealias Action =
+        @Sendable (BasicRequestContext, [String: String]) async throws ->
+        String
+
+    @Sendable private func retryJob(
+        _ context: BasicRequestContext,
+        _ form: [String: String]
+    ) async throws -> String {
+        let id = try context.number()
+        if try await actions.queue.retry([id]).isEmpty {
+            let job = try await actions.runs.job(id)
+            throw RequestError(
+                .conflict,
+                "job \(id) is \(job.state): only failed and cancelled jobs can be retried"
+            )
+        }
+        return "/jobs/\(id)"
+    }
+
+    @Sendable private func cancelJob(
+        _ context: BasicRequestContext,
+        _ form: [String: String]
+    ) async throws -> String {
+        let id = try context.number()
+        if try await actions.queue.cancel([id]).isEmpty {
+            let job = try await actions.runs.job(id)
+            throw RequestError(.conflict, "job \(id) has ended already: it has \(job.state)")
+        }
+        return "/jobs/\(id)"
+    }
+
+    @Sendable private func retryRun(
+        _ context: BasicRequestContext,
+        _ form: [String: String]
+    ) async throws -> String {
+        let id = try context.number()
+        if try await actions.runs.retry(id) == 0 {
+            _ = try await actions.runs.run(id)
+            throw RequestError(.conflict, "nothing of run \(id) has failed or was cancelled")
+        }
+        return "/runs/\(id)"
+    }
+
+    @Sendable private func cancelRun(
+        _ context: BasicRequestContext,
+        _ form: [String: String]
+    ) async throws -> String {
+        let id = try context.number()
+        // Jobs that are being stopped already are not cancelled again.
+        if try await actions.runs.cancel(id) == 0,
+            try await actions.runs.run(id).state != "running"
+        {
+            throw RequestError(.conflict, "run \(id) has ended already")
+        }
+        return "/runs/\(id)"
+    }
+
+    @Sendable private func changeQueue(
+        _ context: BasicRequestContext,
+        _ form: [String: String]
+    ) async throws -> String {
+        let queue = try context.text("queue")
+        switch try context.text("action") {
+        case "pause": try await actions.queue.pause(queue)
+        case "resume": try await actions.queue.resume(queue)
+        default: throw RequestError(.notFound, "a queue can be paused and resumed")
+        }
+        return "/"
+    }
+
+    @Sendable private func changeFeed(
+        _ context: BasicRequestContext,
+        _ form: [String: String]
+    ) async throws -> String {
+        let feed = try context.text("feed")
+        switch try context.text("action") {
+        case "rollback":
+            guard let release = Int(form["release"] ?? "") else {
+                throw RequestError(.badRequest, "the form says no release")
+            }
+            _ = try await actions.rollBack(feed, to: release)
+        case "hide": try await actions.hide([item(form)], of: feed)
+        case "unhide": try await actions.unhide([item(form)], of: feed)
+        default:
+            throw RequestError(
+                .notFound,
+                "a feed can be rolled back, and its items hidden and brought back"
+            )
+        }
+        return HTML.path(["feeds", feed])
     }
 
     private func item(_ form: [String: String]) throws(RequestError) -> String {
@@ -189,21 +205,42 @@ struct Dashboard {
             @escaping @Sendable (Request, BasicRequestContext, DashboardPage.Visitor) async throws
             -> DashboardPage
     ) -> Router<BasicRequestContext>.Handler {
-        { request, context in
+        shown { request, context in
             let visitor = visitor(request)
+            return Response(try await make(request, context, visitor), visitor)
+        }
+    }
+
+    /// Answers with a page whatever happens.
+    func shown(
+        _ make: @escaping Router<BasicRequestContext>.Handler
+    ) -> Router<BasicRequestContext>.Handler {
+        { request, context in
             do {
-                return Response(try await make(request, context, visitor), visitor)
+                try checkHost(request)
+                return try await make(request, context)
             } catch {
-                return Response(DashboardPage(error, context), visitor)
+                let page = DashboardPage(error, refused: .internalServerError, context)
+                return Response(page, visitor(request))
             }
         }
     }
 
+    /// Any web site may name this machine as its own, and read here what nobody needs a token for.
+    private func checkHost(_ request: Request) throws(RequestError) {
+        guard isLocal, sessions == nil, let authority = request.head.authority else { return }
+        let host = authority.hasSuffix("]") ? authority[...] : authority.prefix { $0 != ":" }
+        let name = authority.hasPrefix("[") ? authority.prefix { $0 != "]" } + "]" : host
+        guard !["localhost", "127.0.0.1", "[::1]"].contains(name) else { return }
+        throw RequestError(
+            .forbidden,
+            "without a token the pages are shown to this machine only, as localhost",
+            hint: "start the server with LARDER_TOKEN set, or ask for http://localhost"
+        )
+    }
+
     /// Does what a form of our own pages asks for, and sends the browser to where it shows.
-    private func action(
-        _ act:
-            @escaping @Sendable (BasicRequestContext, [String: String]) async throws -> String
-    ) -> Router<BasicRequestContext>.Handler {
+    private func action(_ act: @escaping Action) -> Router<BasicRequestContext>.Handler {
         { request, context in
             do {
                 guard let sessions else {
@@ -226,7 +263,10 @@ struct Dashboard {
                 }
                 return .seeOther(try await act(context, form))
             } catch {
-                return Response(DashboardPage(error, context), visitor(request))
+                return Response(
+                    DashboardPage(error, refused: .conflict, context),
+                    visitor(request)
+                )
             }
         }
     }
@@ -243,6 +283,13 @@ struct Dashboard {
     }
 
     // MARK: the door
+
+    /// Whether somebody looks at it: programs, whatever they say they take, send a token or ask for data.
+    static func isBrowser(_ request: Request) -> Bool {
+        request.headers[.accept]?.contains("text/html") == true
+            && request.headers[.authorization] == nil && !request.uri.path.hasPrefix("/v1/")
+            && request.uri.path != "/metrics"
+    }
 
     /// Where one signs in and comes back from to what was asked for.
     static func door(to request: Request) -> String {
@@ -299,11 +346,18 @@ struct Dashboard {
             try await Task.sleep(for: .seconds(1))
             return door(request, to: target, problem: "That is not the token.")
         }
-        // Only to a page of ours: `//host` would be another's.
-        let isOurs = target.hasPrefix("/") && !target.hasPrefix("//") && !target.contains("\\")
-        var response = Response.seeOther(isOurs ? target : "/")
+        var response = Response.seeOther(Self.isOurs(target) ? target : "/")
         response.headers[.setCookie] = sessions.opening(isSecure: request.cameOverTLS)
         return response
+    }
+
+    /// Whether a browser stays here with it: to one `//host` is another's page, `/\\host` too, and what
+    /// is no visible ASCII it may take for nothing.
+    static func isOurs(_ target: String) -> Bool {
+        let bytes = Array(target.utf8)
+        let (slash, backslash) = (UInt8(ascii: "/"), UInt8(ascii: "\\"))
+        return bytes.first == slash && bytes.dropFirst().first != slash
+            && bytes.allSatisfy { (0x21...0x7E).contains($0) && $0 != backslash }
     }
 
     @Sendable private func signOut(
@@ -350,18 +404,26 @@ extension BasicRequestContext {
 }
 
 extension DashboardPage {
-    /// What went wrong, in the same words as on the command line.
-    fileprivate init(_ error: any Error, _ context: BasicRequestContext) {
+    /// What went wrong, in the same words as on the command line; `refused`: what a statement's refusal
+    /// by Postgres is here.
+    fileprivate init(
+        _ error: any Error,
+        refused: HTTPResponse.Status,
+        _ context: BasicRequestContext
+    ) {
         var words = "\(error)"
         switch error {
         case let error as RequestError:
             status = error.status
             words = error.message + (error.hint.map { "\nhint: \($0)" } ?? "")
         case JobsError.notFound: status = .notFound
-        case JobsError.postgres(let error, _):
-            status = error.endsConnection ? .serviceUnavailable : .conflict
+        case JobsError.postgres(let error, _) where error.isTransient: status = .serviceUnavailable
+        case JobsError.postgres(let error, _) where error.isOfMissingSchema:
+            status = .serviceUnavailable
+            words += "\nhint: run `larder migrate` against this database first"
+        case JobsError.postgres: status = refused
+        case CacheError.fenced, is SettingsError: status = .conflict
         case is CacheError: status = .serviceUnavailable
-        case is SettingsError: status = .conflict
         default:
             context.logger.error("a page failed", metadata: ["error": "\(error)"])
             status = .internalServerError

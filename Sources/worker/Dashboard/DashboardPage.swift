@@ -100,13 +100,13 @@ extension HTML {
 
     /// A link; the parts of its path and what it asks are escaped here.
     static func link(_ words: String, _ parts: [String], _ query: [String: String] = [:]) -> HTML {
-        let pairs = query.sorted { $0.key < $1.key }.map { "\(escaped($0))=\(escaped($1))" }
-        let rest = pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&")
-        return "<a href=\"\(path(parts) + rest)\">\(words)</a>"
+        "<a href=\"\(path(parts, query))\">\(words)</a>"
     }
 
-    static func path(_ parts: [String]) -> String {
-        parts.map { "/" + escaped($0) }.joined()
+    static func path(_ parts: [String], _ query: [String: String] = [:]) -> String {
+        let pairs = query.sorted { $0.key < $1.key }.map { "\(escaped($0))=\(escaped($1))" }
+        let rest = pairs.isEmpty ? "" : "?" + pairs.joined(separator: "&")
+        return parts.map { "/" + escaped($0) }.joined() + rest
     }
 
     private static func escaped(_ text: String) -> String {

@@ -13,11 +13,13 @@ struct RunGraph {
     private static let (width, height) = (112.0, 46.0)
     private static let (gap, rowGap) = (26.0, 12.0)
 
+    private let run: Int
     private let boxes: [Box]
     private let edges: [Runs.Graph.Edge]
     private let size: (width: Double, height: Double)
 
-    init(_ graph: Runs.Graph) {
+    init(_ graph: Runs.Graph, of run: Int) {
+        self.run = run
         let levels = Self.levels(graph)
         var rows: [Int: Int] = [:]
         boxes = graph.steps.map { step in
@@ -100,8 +102,12 @@ struct RunGraph {
             step.jobs > 1 ? String(step.name.prefix { !$0.isNumber }) + "× \(step.jobs)" : step.name
         // What is drawn of the rest would be wider than its box.
         let short = name.count > 16 ? name.prefix(15) + "…" : name[...]
+        // Of many, those that one looks for.
+        let jobs = ["run": "\(run)"].merging(step.failed > 0 ? ["state": "failed"] : [:]) { $1 }
+        let link =
+            step.jobs > 1 ? HTML.path(["jobs"], jobs) : HTML.path(["jobs", "\(step.job)"])
         return """
-            <a href="/jobs/\(step.job)" aria-label="\(name): \(text)">
+            <a href="\(link)" aria-label="\(name): \(text)">
             <rect class="step \(state)" x="\(at(box.x))" y="\(at(box.y))" width="\(at(Self.width))" height="\(at(Self.height))" rx="6"/>
             <rect class="done" x="\(at(box.x))" y="\(at(box.y))" width="\(at(Self.width * step.fraction))" height="\(at(Self.height))" rx="6"/>
             <text x="\(at(box.x + 8))" y="\(at(box.y + 19))">\(String(short))</text>

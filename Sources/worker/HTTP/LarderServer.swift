@@ -36,7 +36,8 @@ struct LarderServer {
         if let sessions { router.add(middleware: TokenMiddleware(sessions: sessions)) }
         let lookups = LookupQueue(FeedReader(redis))
         LookupAPI(queue: lookups, meter: meter).add(to: router)
-        Dashboard(services, lookups, meter, sessions).add(to: router)
+        let isLocal = ServerOptions.isLocal(host)
+        Dashboard(services, lookups, meter, sessions, isLocal: isLocal).add(to: router)
         watch(router, Metrics(services, redis, meter), redis)
         return Application(
             router: router,

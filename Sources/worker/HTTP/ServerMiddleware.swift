@@ -66,9 +66,7 @@ struct TokenMiddleware: RouterMiddleware {
             ? sessions.isToken(String(sent.dropFirst(7)))
             : sessions.session(of: request.headers) != nil
         guard isLetIn else {
-            if request.headers[.accept]?.contains("text/html") == true {
-                return .seeOther(Dashboard.door(to: request))
-            }
+            if Dashboard.isBrowser(request) { return .seeOther(Dashboard.door(to: request)) }
             throw RequestError(
                 .unauthorized,
                 "the token is missing or wrong",
