@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Glibc
+import Synchronization
 import Tables
 import TestSupport
 import Testing
@@ -339,5 +340,65 @@ struct EvaluationTests {
         _ = list
         let lists = try model.searcher().lists([Query(history: [])], hidden: [[]], k: 3) { _ in }
         #expect(lists[0]?.items.map { dataset.items[Int($0)] } == ["y", "z", "x"])
+    }
+
+    @Test func `of items, each question counts, and a list is made once`() throws {
+        // Forty users end with one of five items after one of three.
+        let folder = try TemporaryFolder()
+        var lines = ["user,item,time"]
+        for user in 0..<40 {
+            let items = [user * 3 % 5 + 3, user % 7 + 10, user % 3, user % 5 + 3]
+            for (place, item) in items.enumerated() {
+                lines.append("u\(user),i\(item),\(place)")
+            }
+        }
+        let path = try folder.write(lines.joined(separator: "\n") + "\n", to: "events.csv")
+        let dataset = try Checkerboard.settings(path).built().dataset
+        let model = try ItemKNN.train(dataset, on: .forTraining, ItemKNNSettings())
+        let popular = Popularity.train(dataset, on: .forTraining)
+        let ranker = try Ranker(model, fallback: popular, ListRules(k: 4))
+        let counted = Mutex(0)
+        let report = try Evaluation(dataset, for: .items, ks: [4]).run(
+            [
+                .init(
+                    EvaluationReport.model,
+                    try Ranker(
+                        Counting(base: model, asked: { count in counted.withLock { $0 += count } }),
+                        fallback: popular,
+                        ListRules(k: 4)
+                    )
+                )
+            ]
+        ).report
+        #expect(report.queries == 40 && counted.withLock { $0 } == 3)
+        let hits = try (0..<40).map { user -> Double in
+            func index(_ item: Int) -> Int32 { Int32(dataset.items.index(of: "i\(item)") ?? -1) }
+            let list = try ranker.lists(forItems: [index(user % 3)])[0].items
+            return list.contains(index(user % 5 + 3)) ? 1 : 0
+        }
+        let mean = hits.reduce(0, +) / 40
+        #expect(mean > 0 && abs((report.model["hit-rate@4"]?.value ?? 0) - mean) < 1e-6)
+    }
+}
+
+/// A model, and how many lists it is asked for.
+private struct Counting: Recommender, Searcher {
+    let base: NeighbourModel
+    let asked: @Sendable (Int) -> Void
+    var kind: String { base.kind }
+    var items: [Int32] { base.items }
+    var rows: [Int32] { base.rows }
+
+    func searcher() -> any Searcher { self }
+    func write(to folder: String) {}
+
+    func lists(
+        _ queries: [Query],
+        hidden: [[Int32]],
+        k: Int,
+        progress: (Double) throws -> Void
+    ) throws -> [RankedList?] {
+        asked(queries.count)
+        return try base.searcher().lists(queries, hidden: hidden, k: k, progress: progress)
     }
 }

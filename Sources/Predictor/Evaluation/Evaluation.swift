@@ -132,9 +132,23 @@ package struct Evaluation {
     ) throws -> [RankedList] {
         switch audience {
         case .users, .sessions: try ranker.lists(for: queries, progress: progress)
-        case .items:
-            try ranker.lists(forItems: queries.compactMap(\.history.first), progress: progress)
+        case .items: try lists(ofItems: queries.compactMap(\.history.first), ranker, progress)
         }
+    }
+
+    /// One list for all who ask for the same item beside each other.
+    private func lists(
+        ofItems items: [Int32],
+        _ ranker: Ranker,
+        _ progress: (Double) throws -> Void
+    ) throws -> [RankedList] {
+        var distinct: [Int32] = []
+        let places = items.map { item in
+            if distinct.last != item { distinct.append(item) }
+            return distinct.count - 1
+        }
+        let lists = try ranker.lists(forItems: distinct, progress: progress)
+        return places.map { lists[$0] }
     }
 
     // MARK: columns

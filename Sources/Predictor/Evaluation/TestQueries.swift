@@ -15,7 +15,9 @@ struct TestQueries {
     init(_ dataset: Dataset, for audience: Audience, part: Part = .test) {
         switch audience {
         case .users: addUsers(dataset, part)
-        case .items: addSequences(dataset, part, from: 1)
+        case .items:
+            addSequences(dataset, part, from: 1)
+            sortByItem()
         case .sessions: addSequences(dataset, part, from: .max)
         }
     }
@@ -35,6 +37,15 @@ struct TestQueries {
             queries.append(Query(user: Int32(user), events: history, of: dataset))
             truths.append(truth)
         }
+    }
+
+    /// Many ask for the same item, and its list is made once where they stand together.
+    private mutating func sortByItem() {
+        let order = queries.indices.sorted {
+            (queries[$0].history[0], $0) < (queries[$1].history[0], $1)
+        }
+        queries = order.map { queries[$0] }
+        truths = order.map { truths[$0] }
     }
 
     /// `from`: so many items before the last.

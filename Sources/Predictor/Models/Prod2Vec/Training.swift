@@ -122,6 +122,13 @@ private final class Shared: Sendable {
 /// One thread's buffers.
 @safe private struct Trainer {
     private let shared: Shared
+    // Of what is shared, for each word: what a class holds is counted at each look.
+    private let tokens: [UInt32]
+    private let offsets: [Int]
+    private let chances: [UInt32]?
+    private let draws: AliasTable
+    private let tables: WordTables
+    private let settings: Prod2VecSettings
     /// Words of a sentence that the kernel gets at a time, so that their negatives are few.
     private let part: Int
     private var kept: [UInt32] = []
@@ -132,7 +139,8 @@ private final class Shared: Sendable {
 
     init(_ shared: Shared) {
         self.shared = shared
-        let settings = shared.settings
+        (tokens, offsets, chances) = (shared.corpus.tokens, shared.corpus.offsets, shared.keep)
+        (draws, tables, settings) = (shared.negatives, shared.tables, shared.settings)
         let drawn = settings.negative * (settings.skipGram ? 2 * settings.window : 1)
         part = max(1, (1 << 16) / drawn)
         unsafe scratchStart = scratch.take(Float.self, 2 * shared.tables.stride)
@@ -143,9 +151,10 @@ private final class Shared: Sendable {
         // Seeded by the chunk, not by the thread: which thread gets it is chance.
         var generator = SeededGenerator(seed: shared.settings.seed, stream: step + 1)
         let alpha = Float(shared.alpha(atStep: step))
-        let offsets = shared.corpus.offsets
         for sequence in sequences {
             keep(offsets[sequence]..<offsets[sequence + 1], &generator)
+            // A word alone teaches nothing.
+            if kept.count < 2 { continue }
             for first in stride(from: 0, to: kept.count, by: part) {
                 train(first..<min(first + part, kept.count), alpha, &generator)
             }
@@ -157,13 +166,13 @@ private final class Shared: Sendable {
     /// What subsampling leaves of a sentence.
     private mutating func keep(_ sentence: Range<Int>, _ generator: inout SeededGenerator) {
         kept.removeAll(keepingCapacity: true)
-        guard let keep = shared.keep else {
-            kept.append(contentsOf: shared.corpus.tokens[sentence])
+        guard let chances else {
+            kept.append(contentsOf: tokens[sentence])
             return
         }
         for place in sentence {
-            let row = shared.corpus.tokens[place]
-            if keep[Int(row)] >= UInt32(truncatingIfNeeded: generator.next() >> 32) {
+            let row = tokens[place]
+            if chances[Int(row)] >= UInt32(truncatingIfNeeded: generator.next() >> 32) {
                 kept.append(row)
             }
         }
@@ -175,7 +184,6 @@ private final class Shared: Sendable {
         _ alpha: Float,
         _ generator: inout SeededGenerator
     ) {
-        let settings = shared.settings
         reach.removeAll(keepingCapacity: true)
         var steps = part.count
         for center in part {
@@ -186,8 +194,7 @@ private final class Shared: Sendable {
             }
         }
         // The kernel fetches the rows of two steps more than it makes.
-        shared.negatives.draw((steps + 2) * settings.negative, into: &negatives, &generator)
-        let tables = shared.tables
+        draws.draw((steps + 2) * settings.negative, into: &negatives, &generator)
         unsafe kept.withUnsafeBufferPointer { kept in
             unsafe reach.withUnsafeBufferPointer { reach in
                 unsafe negatives.withUnsafeBufferPointer { negatives in
