@@ -2,7 +2,8 @@
 # make test   every test, against real servers
 # make lint   formatting, and what .ci/run checks beside the tests
 # make chaos  the tests of races, faults and damaged files, for longer: ten minutes
-# make bench  CASE=queue, load, topk, word2vec, two-tower, rating-mlp, session, quality, redis, serve or end-to-end: beside other systems, on this machine; needs python3 with venv
+# make bench  CASE=queue, load, topk, word2vec, two-tower, rating-mlp, session, quality, redis, serve or
+#             end-to-end: beside other systems, on this machine; needs python3 with venv
 
 SHELL := /bin/sh
 LARDER := .build/release/larder
