@@ -371,6 +371,12 @@ struct EvaluationTests {
             ]
         ).report
         #expect(report.queries == 40 && counted.withLock { $0 } == 3)
+        // Draws of a report in another order are not those of this one.
+        #expect(report.order == 2)
+        #expect(
+            try Evaluation(dataset, for: .users, ks: [4]).run([.init("model", ranker)]).report.order
+                == nil
+        )
         let hits = try (0..<40).map { user -> Double in
             func index(_ item: Int) -> Int32 { Int32(dataset.items.index(of: "i\(item)") ?? -1) }
             let list = try ranker.lists(forItems: [index(user % 3)])[0].items

@@ -267,6 +267,7 @@ package struct Evaluation {
         report.ks = ks
         report.sliceK = sliceK
         report.queries = test.queries.count
+        report.order = test.order
         report.slices = slices.slices
         if let rows = systems.first?.rows {
             let truths = test.truths.reduce(0) { $0 + $1.count }

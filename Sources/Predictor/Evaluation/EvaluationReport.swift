@@ -37,6 +37,9 @@ package struct EvaluationReport: Sendable, Codable {
     /// The length that slices and behaviour are measured at.
     package var sliceK = 10
     package var queries = 0
+    /// Which order they were asked in: draws of two reports are paired in the same one only; nil is that of
+    /// the first version.
+    package var order: Int?
     /// The model first.
     package var systems: [System] = []
     package var slices: [Slice] = []

@@ -10,6 +10,8 @@ private import Tables
 struct TestQueries {
     private(set) var queries: [Query] = []
     private(set) var truths: [Set<Int32>] = []
+    /// Another where their order has become another.
+    private(set) var order: Int?
 
     /// `part`: what was kept back; later parts are not yet known.
     init(_ dataset: Dataset, for audience: Audience, part: Part = .test) {
@@ -46,6 +48,7 @@ struct TestQueries {
         }
         queries = order.map { queries[$0] }
         truths = order.map { truths[$0] }
+        self.order = 2
     }
 
     /// `from`: so many items before the last.
