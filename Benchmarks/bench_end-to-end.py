@@ -133,6 +133,7 @@ def main():
         print(f"{what:8} larder {a:8.1f}  script {b:8.1f} {unit:4} {results[-1]['ratio']:.2f} ({pairs[0]:.2f} to {pairs[-1]:.2f})")
     for name, turns in found.items():
         results.append(dict(case="end-to-end", who=name, hit_rate=statistics.median(t["hit_rate"] for t in turns),
+                            ndcg=statistics.median(t["ndcg"] for t in turns),
                             stages={k: round(statistics.median(t["stages"][k] for t in turns), 2) for k in turns[0]["stages"]}))
         print(name, results[-1]["stages"])
     with open(os.path.join(ROOT, ".bench/end-to-end.jsonl"), "a") as file:

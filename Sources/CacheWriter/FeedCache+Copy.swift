@@ -45,13 +45,21 @@ extension FeedCache {
         else { throw .damaged(FeedHead.gone(feed, release)) }
         copy.append(["HSET", keys.meta(release)] + meta.compactMap(\.text))
         copy.append("EXPIRE", keys.meta(release), set.seconds)
-        copy.append("DEL", keys.hidden)
-        let hidden = try await members(keys.hidden)
-        if !hidden.isEmpty { copy.append(["SADD", keys.hidden] + hidden) }
-        copy.append("HDEL", keys.head, "split")
+        // The version first: what is hidden after it was read comes under the next.
         let rules = try await client.command("HGET", keys.head, "rules").text
+        let hidden = try await members(keys.hidden)
+        // At once: nobody sees there what is hidden.
+        copy.append("MULTI")
+        copy.append("DEL", keys.hidden)
+        for first in stride(from: 0, to: hidden.count, by: 1000) {
+            copy.append(
+                ["SADD", keys.hidden] + hidden[first..<min(first + 1000, hidden.count)]
+            )
+        }
+        copy.append("HDEL", keys.head, "split")
         copy.append("HSET", keys.head, "rules", rules ?? "0", keys.state(release), "published")
         copy.append("SET", keys.live, String(release))
+        copy.append("EXEC")
         return copy.bytes
     }
 

@@ -3,6 +3,7 @@ import CacheWriter
 import Foundation
 import Jobs
 import Postgres
+import Subprocess
 import TestSupport
 import Testing
 
@@ -331,6 +332,41 @@ import Testing
             let cleaned = try await served.get("/runs/1").body
             #expect(cleaned.contains("cleaned away") && !cleaned.contains("<svg"))
             #expect(try await Runs(client).run(1).seconds == nil)
+        }
+    }
+
+    @Test
+    func `up moves to a free port where the usual one is taken, and to none that is asked for`()
+        async throws
+    {
+        try await files.with { larder in
+            // Whoever else has it will do as well.
+            let other = try await BackgroundProcess(
+                .name("python3"),
+                ["-m", "http.server", "8080", "--bind", "127.0.0.1"]
+            )
+            defer { other.kill() }
+            try await waitUntil("the port is taken") {
+                let asked = try await Subprocess.run(
+                    .name("curl"),
+                    arguments: ["-s", "-o", "/dev/null", "http://127.0.0.1:8080/"],
+                    output: .discarded
+                )
+                return asked.terminationStatus.isSuccess
+            }
+            var up = larder
+            up.log = files.folder.path + "/up.log"
+            let process = try await up.start("up")
+            defer { process.kill() }
+            var port: Substring?
+            try await waitUntil("it serves") {
+                let text = (try? String(contentsOfFile: up.log ?? "", encoding: .utf8)) ?? ""
+                port = text.firstMatch(of: /serving on http:\/\/127\.0\.0\.1:(\d+)/)?.1
+                return port != nil && text.contains("port 8080 is taken")
+            }
+            #expect(port != "8080")
+            let refused = try await larder.run("up", "--port", "8080")
+            #expect(refused.status == 64 && refused.errors.contains("--port 0"), "\(refused)")
         }
     }
 

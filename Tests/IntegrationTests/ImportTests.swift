@@ -24,6 +24,15 @@ import Testing
         return try JSONDecoder().decode(Answer.self, from: Data(found.output.utf8))
     }
 
+    private static let ids = ["a\"b", "c,d", "e\"\u{301}f", "_g", "日本"]
+
+    /// By bytes: a quote may be part of a character.
+    private static func quoted(_ id: String) -> String {
+        let quote = UInt8(ascii: "\"")
+        let bytes = id.utf8.flatMap { $0 == quote ? [quote, quote] : [$0] }
+        return "\"" + String(decoding: bytes, as: UTF8.self) + "\""
+    }
+
     /// Lists of 30 entries for 50 owners, whose best is the item of the owner's own number.
     private func table(_ better: Int = 0) -> String {
         let rows = (0..<50).flatMap { owner in
@@ -95,6 +104,38 @@ import Testing
                 )
                 #expect(a.entries.map(\.id) == b.entries.map(\.id))
             }
+
+            // As readers get them, whatever their ids are.
+            let odd = TestServers.uniqueFeed()
+            let strange = try files.folder.write(
+                "user,item\n"
+                    + Self.ids.flatMap { id in
+                        ["x", "\"y\"\"\"", "z"].map { "\(Self.quoted(id)),\($0)\n" }
+                    }
+                    .joined(),
+                to: "odd.csv"
+            )
+            let taken = try await larder.run(
+                "import",
+                odd,
+                strange,
+                "-k",
+                "2",
+                "--format",
+                "packed",
+                "--follow"
+            )
+            #expect(taken.status == 0, "\(taken)")
+            #expect(try await larder.run("hide", odd, "x").status == 0)
+            let shown = try await larder.run("export", odd, "--format", "csv").output
+            let expected = Self.ids.map { id in
+                (id.utf8.contains { ",\"".utf8.contains($0) } ? Self.quoted(id) : id)
+                    + ",\"y\"\"\",\n"
+            }
+            #expect(
+                Array(shown.utf8) == Array("id,item,score\n\(expected.joined())".utf8),
+                "\(shown)"
+            )
 
             // And as commands for a Redis that knows nothing of Larder.
             #expect(try await larder.run("hide", feed, "i,10").status == 0)

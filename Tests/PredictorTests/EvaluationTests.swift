@@ -371,6 +371,14 @@ struct EvaluationTests {
             ]
         ).report
         #expect(report.queries == 40 && counted.withLock { $0 } == 3)
+        // Sorted by their items, and known by their numbers.
+        let test = TestQueries(dataset, for: .items)
+        #expect(test.numbers.sorted() == Array(0..<40) && test.numbers != Array(0..<40))
+        let asked = test.queries.map { $0.history[0] }
+        #expect(
+            asked == asked.sorted()
+                && test.numbers.prefix(10).sorted() == Array(test.numbers.prefix(10))
+        )
         // Draws of a report in another order are not those of this one.
         #expect(report.order == 2)
         #expect(

@@ -67,6 +67,22 @@ struct ImportedListsTests {
         }
     }
 
+    @Test func `who has no list gets what stands in most lists`() throws {
+        // Everybody has every item, and only the first three of each are served.
+        let everything = (0..<30).flatMap { user in
+            (0..<20).map { place in
+                ("u\(user)", "i\((user % 4 == 3 ? user : 0) + place)", Float(20 - place))
+            }
+        }
+        let dataset = try dataset(everything)
+        let model = try ImportedLists.read(dataset, score: "score").popular(k: 3)
+        let best = try #require(
+            try model.searcher().lists([Query(history: [])], hidden: [[]], k: 4) { _ in }[0]
+        )
+        #expect(Set(best.items.prefix(3).map { dataset.items[Int($0)] }) == ["i0", "i1", "i2"])
+        #expect(best.scores[0] == 23 && best.scores[3] < 3)
+    }
+
     @Test func `a file is what was written, or refused`() throws {
         let dataset = try dataset(rows)
         let model = try ImportedLists.read(dataset, score: "score")

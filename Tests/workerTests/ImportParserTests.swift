@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Jobs
 import Predictor
+import Tables
 import Testing
 
 @testable import worker
@@ -77,8 +78,35 @@ struct ImportParserTests {
                 text().replacing("what }", with: "what, time: when }")
             ).first?.contains("columns: time is of events") == true
         )
-        #expect(
-            !PipelineText.problems(text(model: "{ kind: lists, sweep: { score: [a, b] } }")).isEmpty
+        // They have read what arms are measured by.
+        let sweep = PipelineText.problems(
+            text(
+                model: "{ sweep: { kind: [item-knn, lists] } }",
+                dataset: "  split: { by: sequences, validation: 0.1, test: 0.1, seed: 1 }"
+            )
         )
+        #expect(sweep.count == 1 && sweep[0].contains("no arm can be of kind lists"), "\(sweep)")
+    }
+
+    @Test func `scores may be called anything, but not twice`() throws {
+        let spaced = try PipelineText.parse(text(model: "{ kind: lists, score: predicted score }"))
+        #expect(spaced.dataset.keep.positive?.column == "predicted score")
+        #expect(spaced.dataset.keep.positive?.comparison == .atLeast)
+        for (dataset, words) in [
+            ("  keep: { positive: kind == home }", "has no place beside model: score"),
+            ("  features: { events: { p: { number: q } } }", "a feature is called p too"),
+        ] {
+            let problems = PipelineText.problems(text(dataset: dataset))
+            #expect(problems.count == 1 && problems[0].contains(words), "\(problems)")
+        }
+    }
+
+    @Test func `a field of CSV is quoted by its bytes`() {
+        for (text, field) in [
+            ("a b", "a b"), ("a,b", "\"a,b\""), ("a\"b", "\"a\"\"b\""), ("a\nb", "\"a\nb\""),
+            ("a\"\u{301}b", "\"a\"\"\u{301}b\""), ("", ""),
+        ] {
+            #expect(ExportCommand.field(text.utf8) == Array(field.utf8))
+        }
     }
 }

@@ -19,6 +19,10 @@ package struct Condition: Sendable, Codable, Equatable, CustomStringConvertible 
     package let comparison: Comparison
     package let values: [String]
 
+    package init(_ column: String, _ comparison: Comparison, _ value: String) {
+        (self.column, self.comparison, values) = (column, comparison, [value])
+    }
+
     /// Nil if the text is no comparison.
     package init?(_ text: String) {
         let words = text.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: true)

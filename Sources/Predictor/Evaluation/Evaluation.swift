@@ -115,7 +115,10 @@ package struct Evaluation {
                     let row = (query - first) * tally.columns
                     add(list.items, query, parts[query - first], place, tally, &rows, row)
                     for (k, length) in ks.enumerated() {
-                        catalogues[place][k].add(list.items.prefix(length), query: query)
+                        catalogues[place][k].add(
+                            list.items.prefix(length),
+                            query: test.numbers[query]
+                        )
                     }
                 }
             }

@@ -10,6 +10,8 @@ private import Tables
 struct TestQueries {
     private(set) var queries: [Query] = []
     private(set) var truths: [Set<Int32>] = []
+    /// The place of each before they were sorted: as good as chance for who stands beside whom.
+    private(set) var numbers: [Int] = []
     /// Another where their order has become another.
     private(set) var order: Int?
 
@@ -22,6 +24,7 @@ struct TestQueries {
             sortByItem()
         case .sessions: addSequences(dataset, part, from: .max)
         }
+        if numbers.isEmpty { numbers = Array(queries.indices) }
     }
 
     private mutating func addUsers(_ dataset: Dataset, _ part: Part) {
@@ -48,6 +51,7 @@ struct TestQueries {
         }
         queries = order.map { queries[$0] }
         truths = order.map { truths[$0] }
+        numbers = order
         self.order = 2
     }
 

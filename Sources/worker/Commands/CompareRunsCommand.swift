@@ -132,7 +132,7 @@ struct CompareRunsCommand: AsyncParsableCommand {
         if !answer.isPaired {
             print(
                 """
-                other events, or other lists, were measured: run \(a.run) on \
+                other events, or other lists, were measured, or in another order: run \(a.run) on \
                 \(Output.count(a.check.report.queries)) queries of dataset \(a.dataset.prefix(12)), run \(b.run) on \
                 \(Output.count(b.check.report.queries)) of \(b.dataset.prefix(12)). The figures stand beside each other, \
                 and no difference is drawn from them

@@ -2,6 +2,7 @@
 import ArgumentParser
 import CacheWriter
 import Foundation
+import Glibc
 import Jobs
 import Predictor
 import SystemPackage
@@ -103,48 +104,54 @@ struct ExportCommand: AsyncParsableCommand {
             }
         }
         if format == .resp {
+            // Throws where the release is gone by now: its pointer is not written then.
             try output.write(await cache.copyOfHead(release: live, expire: expire))
+        } else if try await cache.expiry(of: live) == nil {
+            throw CacheError.damaged("release \(live) was collected while it was read; try again")
         }
         try output.close()
-        // Another release may have gone live meanwhile, and this one been taken away.
-        guard try await cache.expiry(of: live) != nil else {
-            throw SettingsError("release \(live) was collected while it was read; try again")
-        }
         return count
     }
 
     private static func rows(_ id: ArraySlice<UInt8>, _ entries: [ListFormat.Entry]) -> [UInt8] {
-        let owner = field(String(decoding: id, as: UTF8.self))
+        let owner = field(id)
         return entries.flatMap { entry in
-            Array("\(owner),\(field(entry.id)),\(entry.score.map { "\($0)" } ?? "")\n".utf8)
+            owner + [UInt8(ascii: ",")] + field(entry.id.utf8)
+                + Array(",\(entry.score.map { "\($0)" } ?? "")\n".utf8)
         }
     }
 
-    /// As RFC 4180 has it.
-    private static func field(_ text: String) -> String {
-        text.utf8.contains { [UInt8](",\"\r\n".utf8).contains($0) }
-            ? "\"\(text.replacing("\"", with: "\"\""))\"" : text
+    /// As RFC 4180 has it; by bytes, for a quote may be part of a character.
+    static func field(_ text: some Collection<UInt8>) -> [UInt8] {
+        let quote = UInt8(ascii: "\"")
+        guard text.contains(where: { [quote, 0x0A, 0x0D, UInt8(ascii: ",")].contains($0) }) else {
+            return Array(text)
+        }
+        return [quote] + text.flatMap { $0 == quote ? [quote, quote] : [$0] } + [quote]
     }
 }
 
-/// A file, or the output.
+/// A file that is there when it is whole, or the output.
 private final class ExportFile {
+    private let path: String
+    private let temporary: String
     private let descriptor: FileDescriptor
-    private let name: String
     private var buffer: [UInt8] = []
 
     init(_ path: String) throws {
-        name = path == "-" ? "the output" : path
+        self.path = path
+        temporary = path + ".part"
+        guard path != "-" else {
+            descriptor = .standardOutput
+            return
+        }
         do {
-            descriptor =
-                path == "-"
-                ? .standardOutput
-                : try FileDescriptor.open(
-                    FilePath(path),
-                    .writeOnly,
-                    options: [.create, .truncate],
-                    permissions: [.ownerReadWrite, .groupRead, .otherRead]
-                )
+            descriptor = try FileDescriptor.open(
+                FilePath(temporary),
+                .writeOnly,
+                options: [.create, .truncate, .closeOnExec],
+                permissions: [.ownerReadWrite, .groupRead, .otherRead]
+            )
         } catch { throw SettingsError("cannot write \(path): \(error)") }
     }
 
@@ -155,15 +162,21 @@ private final class ExportFile {
 
     func close() throws {
         try flush()
+        guard path != "-" else { return }
         do {
-            if descriptor != .standardOutput { try descriptor.close() }
-        } catch { throw SettingsError("cannot write \(name): \(error)") }
+            // A full disk may show up here only.
+            guard fsync(descriptor.rawValue) == 0 else { throw Errno(rawValue: errno) }
+            try descriptor.close()
+            guard unsafe rename(temporary, path) == 0 else { throw Errno(rawValue: errno) }
+        } catch { throw SettingsError("cannot write \(path): \(error)") }
     }
 
     private func flush() throws {
         do {
             try descriptor.writeAll(buffer)
-        } catch { throw SettingsError("cannot write \(name): \(error)") }
+        } catch {
+            throw SettingsError("cannot write \(path == "-" ? "the output" : path): \(error)")
+        }
         buffer.removeAll(keepingCapacity: true)
     }
 }

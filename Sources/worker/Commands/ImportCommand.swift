@@ -18,7 +18,8 @@ struct ImportCommand: AsyncParsableCommand {
 
     @Argument(help: "The feed.") var feed: String
     @Argument(
-        help: "A file or pattern: csv, tsv, jsonl (.gz, .zst), parquet; or an address of one.",
+        help:
+            "A file or pattern: csv, tsv, jsonl (.gz, .zst), parquet; or an address, but of parquet.",
         completion: .file()
     )
     var table: String
@@ -26,7 +27,8 @@ struct ImportCommand: AsyncParsableCommand {
     @Option(help: "The column of whose list it is.") var id = "user"
     @Option(help: "The column of the item.") var item = "item"
     @Option(
-        help: "The column that lists are ordered by, the highest first. Default: as the rows stand."
+        help:
+            "The column that lists are ordered by, the highest first, in single precision. Default: as the rows stand."
     )
     var score: String?
     @Option(name: .customLong("for"), help: "What lists are for: users or items.")
@@ -81,7 +83,9 @@ struct ImportCommand: AsyncParsableCommand {
     private func text(_ value: String) -> Node { Node(value, Tag(.str), .singleQuoted) }
 
     private func kind() throws -> TableSource.Kind {
-        var name = table.lowercased()
+        // An address may have signatures behind its path.
+        let path = table.contains("://") ? URL(string: table)?.path ?? table : table
+        var name = path.lowercased()
         for suffix in [".gz", ".zst"] where name.hasSuffix(suffix) {
             name.removeLast(suffix.count)
         }

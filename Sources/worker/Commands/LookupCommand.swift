@@ -57,15 +57,14 @@ struct LookupCommand: AsyncParsableCommand {
                     "feed \"\(feed)\" has no live release\nhint: `larder releases` lists all feeds"
                 )
             }
-            let (release, dataset) =
-                titles ? try await dataset(services, found.release) : (nil, nil)
+            let dataset = titles ? try await dataset(services, found.release) : nil
             func title(_ id: String) -> String? {
                 dataset.flatMap { set in set.items.index(of: id).flatMap { set.title($0) } }
             }
             let answer = Answer(
                 feed: feed,
                 id: id,
-                title: release?.listsFor == Audience.items.rawValue ? title(id) : nil,
+                title: found.listsFor == Audience.items.rawValue ? title(id) : nil,
                 release: found.release,
                 arm: found.arm,
                 source: found.source,
@@ -97,12 +96,12 @@ struct LookupCommand: AsyncParsableCommand {
     private func dataset(
         _ services: Services,
         _ number: Int
-    ) async throws -> (Releases.Release, Dataset) {
+    ) async throws -> Dataset {
         guard let release = try await services.releases.find(feed: feed, number: number) else {
             throw SettingsError("release \(number) of \"\(feed)\" is not in the ledger")
         }
         let folder = try services.artifacts.get(kind: "dataset", release.dataset).folder
-        return (release, try Dataset(from: folder))
+        return try Dataset(from: folder)
     }
 }
 

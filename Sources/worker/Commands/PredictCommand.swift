@@ -40,6 +40,11 @@ struct PredictCommand: AsyncParsableCommand {
     func run() async throws {
         try await stores.withServices { services, _ in
             let live = try await services.released(feed)
+            if live.pipeline.model.isImported {
+                throw SettingsError(
+                    "feed \"\(feed)\" is of imported lists: there is no model to ask"
+                )
+            }
             let items = try ids.map { id in
                 guard let item = live.dataset.items.index(of: id) else {
                     throw SettingsError(

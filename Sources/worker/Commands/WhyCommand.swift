@@ -117,6 +117,8 @@ struct WhyCommand: AsyncParsableCommand {
             entry.near = near(Int32(index), used, dataset, similarities)
             return entry
         }
+        // What stands in an imported list has happened to nobody.
+        let isImported = released.pipeline.model.isImported
         let names = item.map { [$0] } ?? found.entries.prefix(5).map(\.id)
         return Answer(
             feed: feed,
@@ -129,8 +131,8 @@ struct WhyCommand: AsyncParsableCommand {
             source: found.source.rawValue,
             whyDefault: found.source != .list ? whyDefault(owner, maker, made) : nil,
             listLength: found.entries.count,
-            history: used.count,
-            events: events(query, dataset),
+            history: isImported ? 0 : used.count,
+            events: isImported ? [] : events(query, dataset),
             entries: names.map(entry),
             isAsServed: found.source != .list
                 ? nil

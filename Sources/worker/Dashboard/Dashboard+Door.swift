@@ -8,7 +8,8 @@ extension Dashboard {
     /// Whether somebody looks at it: programs, whatever they say they take, send a token or ask for data.
     static func isBrowser(_ request: Request) -> Bool {
         request.headers[.accept]?.contains("text/html") == true
-            && request.headers[.authorization] == nil && !request.uri.path.hasPrefix("/v1/")
+            && request.headers[.authorization]?.hasPrefix("Bearer ") != true
+            && !request.uri.path.hasPrefix("/v1/")
             && request.uri.path != "/metrics"
     }
 

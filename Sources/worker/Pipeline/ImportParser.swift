@@ -20,34 +20,33 @@ struct ImportParser {
         pipeline.dataset.split = .users(validation: 0, test: 0, seed: 1)
         pipeline.predict.rules.excludesSeen = false
         if case .lists(let score?) = pipeline.model {
-            if !pipeline.dataset.features.contains(where: { $0.name == score }) {
-                pipeline.dataset.features.append(
-                    Feature(
-                        score,
-                        of: .events,
-                        .number(column: score, Feature.Scaling(fill: .value(0)))
-                    )
+            pipeline.dataset.features.append(
+                Feature(
+                    score,
+                    of: .events,
+                    .number(column: score, Feature.Scaling(fill: .value(0)))
                 )
-            }
+            )
             // A row without its score has no place in a list.
-            pipeline.dataset.keep.positive =
-                pipeline.dataset.keep.positive ?? Condition("\(score) >= -3e38")
+            pipeline.dataset.keep.positive = Condition(score, .atLeast, "-3e38")
         }
         return pipeline
     }
 
     private func refuse(_ pipeline: Pipeline) {
-        func refuse(_ key: String, in parent: String? = nil, _ why: String) {
-            let holder = parent.flatMap { section.section($0) } ?? section
-            let node = holder.value(key)
-            if node != nil { problems.add(node, why) }
+        func refuse(_ key: String, in parents: String..., because why: String) {
+            let holder = parents.reduce(section as YAMLSection?) { $0?.section($1) }
+            if let node = holder?.value(key) { problems.add(node, why) }
         }
-        refuse("rank", "rank: orders what a model finds, and imported lists have their order")
-        refuse("sweep", in: "model", "model: imported lists have no settings to choose between")
+        refuse(
+            "rank",
+            because: "rank: orders what a model finds, and imported lists have their order"
+        )
         refuse(
             "split",
             in: "dataset",
-            "dataset: split: is for measuring, and imported lists come without events to measure by"
+            because:
+                "dataset: split: is for measuring, and imported lists come without events to measure by"
         )
         if pipeline.dataset.columns.time != nil {
             problems.add(
@@ -59,7 +58,26 @@ struct ImportParser {
             problems.add(section.value("predict"), "predict: imported lists are for users or items")
         }
         if section.section("predict")?.value("exclude")?.scalar?.string == "seen" {
-            refuse("exclude", in: "predict", "predict: exclude: what was seen is not in the import")
+            refuse(
+                "exclude",
+                in: "predict",
+                because: "predict: exclude: what was seen is not in the import"
+            )
+        }
+        if case .lists(let score?) = pipeline.model {
+            refuse(
+                "positive",
+                in: "dataset",
+                "keep",
+                because:
+                    "dataset: keep: positive has no place beside model: score; leave the rows out of the table"
+            )
+            if pipeline.dataset.features.contains(where: { $0.name == score }) {
+                problems.add(
+                    section.value("model"),
+                    "model: score: a feature is called \(score) too; give that another name"
+                )
+            }
         }
         if case .lists(nil) = pipeline.model,
             ListFormat(rawValue: pipeline.publish.format)?.hasScores == true

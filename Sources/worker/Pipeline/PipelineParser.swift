@@ -101,6 +101,12 @@ struct PipelineParser {
         guard let sweep, let first = sweep.arms.first else {
             return (ModelParser(section).model(), nil)
         }
+        if sweep.arms.contains(where: \.model.isImported) {
+            problems.add(
+                section.node,
+                "model: sweep: imported lists are not trained, and no arm can be of kind lists"
+            )
+        }
         return (first.model, sweep)
     }
 

@@ -86,7 +86,7 @@ struct PublishStep {
     ) async throws {
         let (datasetID, dataset) = try input.dataset()
         let format = ListFormat(rawValue: input.pipeline.publish.format) ?? .json
-        let popular = Popularity.train(dataset, on: .all)
+        let popular = try popular(dataset)
         let withdrawn = dataset.indices(of: hidden)
         let served = input.pipeline.predict.served
         let list = try Ranker(popular, fallback: popular, served, withdrawn: withdrawn)
@@ -116,6 +116,14 @@ struct PublishStep {
             release: result.release,
             expire: expire
         )
+    }
+
+    /// What the default list is made by.
+    private func popular(_ dataset: Dataset) throws -> RetrievalModel {
+        guard input.pipeline.model.isImported,
+            let model = try input.model(from: "refit").1 as? ImportedListModel
+        else { return Popularity.train(dataset, on: .all) }
+        return model.popular(k: input.pipeline.predict.rules.k)
     }
 
     /// Lists for segments and categories, where the pipeline asks for them.

@@ -21,6 +21,7 @@ package enum ImportedLists {
         for user in 0..<dataset.users.count {
             var events = Array(dataset.events(ofUser: user))
             if let scores {
+                events.removeAll { !scores[$0].isFinite }
                 events.sort { (scores[$1], $0) < (scores[$0], $1) }
             }
             met.removeAll(keepingCapacity: true)
@@ -52,6 +53,15 @@ package enum ImportedLists {
 
 package struct ImportedListModel: Recommender {
     package let kind = ImportedLists.kind
+    /// For those who have no list: what stands in most lists of at most k.
+    package func popular(k: Int) -> RetrievalModel {
+        var counts = [Double](repeating: 0, count: rows.count)
+        for (start, end) in zip(offsets, offsets.dropFirst()) {
+            for item in listed[Int(start)..<Int(end)].prefix(k) { counts[Int(item)] += 1 }
+        }
+        return Popularity.model(counts)
+    }
+
     package let items: [Int32]
     package let rows: [Int32]
     /// users + 1 entries; the list of user u is what stands from `[u]` up to `[u + 1]`.
