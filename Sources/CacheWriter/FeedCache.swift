@@ -30,12 +30,17 @@ package struct FeedCache: Sendable {
 
     /// Writes batch after batch while more are made, and returns the bytes sent.
     ///
-    /// `next` is called until it returns nil.
-    package func write(batches next: () async throws -> ListBatch?) async throws -> Int {
+    /// `next` is called until it returns nil; `rate`: how many lists a second all writers of the feed
+    /// write together at most.
+    package func write(
+        rate: Int? = nil,
+        batches next: () async throws -> ListBatch?
+    ) async throws -> Int {
         try await withThrowingTaskGroup(of: Int.self) { group in
             var bytes = 0
             var underWay = 0
             while let batch = try await next() {
+                if let rate { try await takeTurn(for: batch.count, rate) }
                 // One is written and one waits: Redis has the next at once when one is done.
                 if underWay == 2 {
                     bytes += try await group.next() ?? 0
@@ -50,6 +55,21 @@ package struct FeedCache: Sendable {
             for try await sent in group { bytes += sent }
             return bytes
         }
+    }
+
+    /// Waits until so many lists may be written, by the clock of Redis, which all writers share: each takes the
+    /// time from when the one before it is due (the generic cell rate algorithm).
+    private func takeTurn(for lists: Int, _ rate: Int) async throws {
+        let script = """
+            local time = redis.call('TIME')
+            local now = time[1] * 1000000 + time[2]
+            local due = math.max(now, tonumber(redis.call('HGET', KEYS[1], 'due') or '0'))
+            redis.call('HSET', KEYS[1], 'due', string.format('%.0f', due + ARGV[1]))
+            return due - now
+            """
+        let took = String(lists * 1_000_000 / rate)
+        let wait = try await client.command("EVAL", script, "1", keys.head, took).number ?? 0
+        try await Task.sleep(for: .microseconds(wait))
     }
 
     /// A list for those whose id has none.

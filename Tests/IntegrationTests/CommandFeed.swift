@@ -13,7 +13,8 @@ struct CommandFeed {
         events: String? = nil,
         predict: String = "{ for: users, k: 5, shard: 7 }",
         model: String = "{ kind: prod2vec, vector-size: 8, min-count: 1, epochs: 300, sample: 0 }",
-        more: String = ""
+        more: String = "",
+        publish: String = "{ expire: 1h, format: json }"
     ) throws -> String {
         let path = try folder.write(events ?? Checkerboard.csv(), to: "events.csv")
         return try folder.write(
@@ -25,7 +26,7 @@ struct CommandFeed {
             \(more)
             model: \(model)
             predict: \(predict)
-            publish: { expire: 1h, format: json }
+            publish: \(publish)
             """,
             to: "pipeline.yaml"
         )

@@ -223,6 +223,44 @@ import Testing
         }
     }
 
+    @Test func `two who are paced write no faster together than they may`() async throws {
+        let start = ContinuousClock.now
+        let encoder = ListEncoder(.json, ids: ["i"])
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for writer in 0..<2 {
+                group.addTask {
+                    let cache = FeedCache(feed, on: RedisClient(try TestServers.redis))
+                    var count = 0
+                    _ = try await cache.write(rate: 2000) {
+                        guard count < 10 else { return nil }
+                        var batch = cache.batch(release: 1, expire: .seconds(60))
+                        for list in 0..<50 {
+                            let id = Array("w\(writer)-\(count)-\(list)".utf8)[...]
+                            batch.append(id, [0], scores: [1], as: encoder)
+                        }
+                        count += 1
+                        return batch
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        // A thousand lists; the last batch may begin a fortieth of a second before their time is over.
+        #expect(start.duration(to: .now) >= .milliseconds(470))
+        let client = RedisClient(try TestServers.redis)
+        for id in ["w0-0-0", "w0-9-49", "w1-9-49"] {
+            #expect(try await client.command("EXISTS", "rec:\(feed):1:\(id)") == .integer(1))
+        }
+        // What was due long ago makes nobody faster afterwards, and nobody is held up without a rate.
+        let later = ContinuousClock.now
+        var isDone = false
+        _ = try await cache.write(rate: 100) {
+            defer { isDone = true }
+            return isDone ? nil : cache.batch(release: 1, expire: .seconds(60))
+        }
+        #expect(later.duration(to: .now) < .seconds(5))
+    }
+
     @Test func `hidden items are left out at once, and an older set of them changes nothing`()
         async throws
     {

@@ -35,7 +35,11 @@ import Testing
         _ = try await server.ask("ACL", "SETUSER", "default", "-@all")
         try await files.with(redis: server) { plain in
             let feed = TestServers.uniqueFeed()
-            let file = try files.pipeline(feed: feed, model: "{ kind: popularity }")
+            let file = try files.pipeline(
+                feed: feed,
+                model: "{ kind: popularity }",
+                publish: "{ expire: 1h, rate: 1000 }"
+            )
             let (writer, reader) = (
                 larder(plain, server, as: "larder-writer"),
                 larder(plain, server, as: "larder-reader")

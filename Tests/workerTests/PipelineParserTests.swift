@@ -23,7 +23,7 @@ struct PipelineParserTests {
           sample: 0
           skip-gram: true
         predict: { for: users, k: 20, exclude: nothing, history: 3, shard: 500 }
-        publish: { expire: 12h, keep: 3, format: json-scored }
+        publish: { expire: 12h, keep: 3, format: json-scored, rate: 5000 }
         """
 
     @Test func `a whole file is read`() throws {
@@ -42,7 +42,10 @@ struct PipelineParserTests {
         #expect(model.window == 5 && model.negative == 5 && model.epochs == 5)
         #expect(pipeline.predict.rules == ListRules(k: 20, excludesSeen: false, history: 3))
         #expect(pipeline.predict.shard == 500)
-        #expect(pipeline.publish == .init(expireSeconds: 43_200, keep: 3, format: "json-scored"))
+        #expect(
+            pipeline.publish
+                == .init(expireSeconds: 43_200, keep: 3, format: "json-scored", rate: 5000)
+        )
     }
 
     private func dataset(_ lines: String, columns: String = "user: u, item: i, time: t") throws

@@ -134,6 +134,8 @@ struct Pipeline: Codable, Equatable, Sendable {
         var keep: Int
         /// A `ListFormat` by its name.
         var format: String
+        /// Lists a second at most, of all workers together; nil: as fast as Redis takes them.
+        var rate: Int?
         var fallback: Fallback?
 
         /// Features whose values get lists of their own, for readers whose id has none.

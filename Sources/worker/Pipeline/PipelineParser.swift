@@ -174,6 +174,8 @@ struct PipelineParser {
                 of: ListFormat.allCases.map(\.rawValue),
                 default: "json"
             ),
+            rate: section.value("rate") == nil
+                ? nil : section.int("rate", default: 0, in: 100...100_000_000),
             fallback: section.section("fallback").map { fallback($0, dataset) }
         )
         section.finish()

@@ -104,9 +104,12 @@ struct PredictStep {
         var cold = 0
         var samples: [ShardResult.Sample] = []
         var first = shard.first
-        let bytes = try await cache.write {
+        let rate = input.pipeline.publish.rate
+        // Of those that are paced, none longer than a fiftieth of a second: readers come in between.
+        let most = rate.map { min(Self.batch, max(1, $0 / 50)) } ?? Self.batch
+        let bytes = try await cache.write(rate: rate) {
             guard first < shard.end else { return nil }
-            let range = first..<min(first + Self.batch, shard.end)
+            let range = first..<min(first + most, shard.end)
             defer { first = range.upperBound }
             try input.progress(
                 Double(first - shard.first) / Double(total),
