@@ -6,7 +6,7 @@ bytes and an expiry: a million of them, redis-py 200,000. Ours encodes the lists
 redis-benchmark sends one value all the time, redis-py lists that were made before. Then ours alone: every format
 with 10 and 20 entries, and what Redis' memory comes to. Memory beside that of Gorse's layout, 100 entries a user.
 """
-import argparse, json, os, re, statistics, subprocess, sys, time
+import argparse, json, os, re, statistics, subprocess, sys, threading, time
 import redis
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -23,11 +23,41 @@ def run(command):
     return done.stdout
 
 
-def ours(users, k=10, layout="json"):
+def ours(users, k=10, layout="json", rate=None):
     CLIENT.flushdb()
     lines = run([LARDER, "bench", "redis", "--redis-url", URL, "--users", str(users), "--k", str(k),
-                 "--format", layout, "--json"]).splitlines()
+                 "--format", layout, "--json"] + (["--rate", str(rate)] if rate else [])).splitlines()
     return {m["what"]: m["value"] for m in map(json.loads, lines)}
+
+
+def reads(seconds):
+    """A reader's milliseconds for a GET, one after the other with a pause, as long as somebody writes: median and p99."""
+    took = []
+    client = redis.Redis(unix_socket_path=SOCKET)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        client.get(f"rec:bench:1:u{len(took)}")
+        took.append((time.perf_counter() - start) * 1000)
+        time.sleep(.001)
+    took.sort()
+    return took[len(took) // 2], took[len(took) * 99 // 100]
+
+
+def paced():
+    """Readers beside a writer: as fast as it can, at two rates, and alone."""
+    results = []
+    for rate in (None, 50_000, 20_000, 0):
+        found = {}
+        writer = threading.Thread(target=lambda: found.update(ours((rate or 250_000) * 6, rate=rate)))
+        if rate != 0: writer.start()
+        time.sleep(1)
+        median, p99 = reads(4)
+        if rate != 0: writer.join()
+        name = "nobody writes" if rate == 0 else f"{found['lists written']:,.0f} lists/s"
+        results.append(dict(case="redis", rate=rate, lists=found.get("lists written"), median_ms=round(median, 3), p99_ms=round(p99, 3)))
+        print(f"  a reader's GET while {name:18} median {median:.3f} ms, p99 {p99:.3f} ms", flush=True)
+    return results
 
 
 def c_writer(users, batch, mode):
@@ -70,7 +100,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--reps", type=int, default=5)
+    parser.add_argument("--paced", action="store_true", help="only readers beside a writer that is paced")
     options = parser.parse_args()
+    if options.paced: return paced()
     users = options.users
     run(["gcc", "-O3", "-Wall", "-o", WRITER, os.path.join(ROOT, "Benchmarks/peers/redis_writer.c"), "-lhiredis"])
     size = 101
@@ -108,6 +140,7 @@ def main():
             results.append(dict(case="redis", k=k, format=layout, **found))
             print(f"  k {k}, {layout:14} {found['lists written']:10,.0f} lists/s, {found['memory of Redis']:6.0f} bytes of Redis a user, "
                   f"verified and live after {found['verified and live after']:.2f} s", flush=True)
+    results += paced()
     mib = gorse(), ours(users // 10, 100, "json-scored")["memory of Redis"], ours(users // 10, 100, "packed-scored")["memory of Redis"]
     results.append(dict(case="redis", k=100, gorse=mib[0], json_scored=mib[1], packed_scored=mib[2]))
     print(f"  k 100 with scores: {mib[0]:,.0f} bytes a user in Gorse's layout, {mib[1]:,.0f} json-scored, {mib[2]:,.0f} packed-scored")

@@ -13,6 +13,13 @@ package struct ListBatch: Sendable {
         start = keys.lists(release)
     }
 
+    /// How many lists are written at a time: a few MiB, so that memory stays flat and a cancel is obeyed soon.
+    ///
+    /// Of those that are paced no more than a fiftieth of a second's: readers come in between.
+    package static func size(rate: Int?) -> Int {
+        rate.map { min(4096, max(1, $0 / 50)) } ?? 4096
+    }
+
     package var count: Int { commands.count }
 
     /// Adds the list of an id, as it is to stand in Redis.

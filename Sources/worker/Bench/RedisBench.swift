@@ -26,6 +26,9 @@ struct RedisBenchCommand: AsyncParsableCommand {
     @Option(help: "json, json-scored, packed or packed-scored.")
     var format = ListFormat.json
 
+    @Option(help: "Lists a second at most.")
+    var rate: Int?
+
     @Option(help: "The Redis to fill, as redis://host:6379/0 or unix:///path.")
     var redisURL: String
 
@@ -33,6 +36,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
     var json = false
 
     func validate() throws {
+        if let rate, rate < 1 { throw ValidationError("--rate is above 0") }
         guard users > 0, k > 0, items >= k else {
             throw ValidationError("--users and --k are above 0, and there are at least k --items")
         }
@@ -56,8 +60,8 @@ struct RedisBenchCommand: AsyncParsableCommand {
         let lists = Lists(items: items, k: k)
         // As `predict` writes them: on the one thread of a slot.
         let slot = SerialQueueExecutor(label: "larder.slot")
-        let bytes = try await Task(executorPreference: slot) { [users] in
-            try await lists.write(users, to: cache, as: encoder)
+        let bytes = try await Task(executorPreference: slot) { [users, rate] in
+            try await lists.write(users, to: cache, as: encoder, rate: rate)
         }.value
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         let after = try await server(client)
@@ -147,21 +151,25 @@ private struct Lists {
     let items: Int
     let k: Int
 
-    @concurrent func write(_ users: Int, to cache: FeedCache, as encoder: ListEncoder) async throws
-        -> Int
-    {
+    @concurrent func write(
+        _ users: Int,
+        to cache: FeedCache,
+        as encoder: ListEncoder,
+        rate: Int?
+    ) async throws -> Int {
+        let size = ListBatch.size(rate: rate)
         var first = 0
-        return try await cache.write {
+        return try await cache.write(rate: rate) {
             guard first < users else { return nil }
             var batch = cache.batch(
                 release: RedisBenchCommand.release,
                 expire: RedisBenchCommand.expire
             )
-            for user in first..<min(first + PredictStep.batch, users) {
+            for user in first..<min(first + size, users) {
                 let (id, list) = (Array("u\(user)".utf8)[...], list(user))
                 batch.append(id, list.items, scores: list.scores, as: encoder)
             }
-            first += PredictStep.batch
+            first += size
             return batch
         }
     }

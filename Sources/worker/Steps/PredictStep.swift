@@ -23,9 +23,6 @@ struct PredictStep {
         var shard: Shard?
     }
 
-    /// Lists of a few MiB: memory stays flat, and a cancel is obeyed soon.
-    static let batch = 4096
-
     /// Lists that `publish` reads back, over all shards.
     private static let samples = 1000
 
@@ -105,8 +102,7 @@ struct PredictStep {
         var samples: [ShardResult.Sample] = []
         var first = shard.first
         let rate = input.pipeline.publish.rate
-        // Of those that are paced, none longer than a fiftieth of a second: readers come in between.
-        let most = rate.map { min(Self.batch, max(1, $0 / 50)) } ?? Self.batch
+        let most = ListBatch.size(rate: rate)
         let bytes = try await cache.write(rate: rate) {
             guard first < shard.end else { return nil }
             let range = first..<min(first + most, shard.end)
