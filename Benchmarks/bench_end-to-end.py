@@ -8,7 +8,7 @@ before. The lists are then read back from Redis and asked for the last item of t
 before it: hit rate and NDCG at 100. Memory is the most that the worker, or the script, held at a time; Redis is beside
 both, Postgres beside ours.
 """
-import argparse, csv, gzip, json, math, os, statistics, subprocess, sys, tempfile, time
+import argparse, gzip, json, math, os, statistics, subprocess, sys, tempfile, time
 import redis
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -103,14 +103,10 @@ def theirs(events, settings):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reps", type=int, default=3)
-    parser.add_argument("--size", type=int, default=100)
-    parser.add_argument("--window", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--min-count", type=int, default=5)
     options = parser.parse_args()
     source = os.path.join(os.environ.get("LARDER_BENCH_DATA", ""), "globo-news/events.csv.gz")
     if not os.path.exists(source): sys.exit("LARDER_BENCH_DATA must be a folder with globo-news/events.csv.gz in it")
-    settings = dict(size=options.size, window=options.window, epochs=options.epochs, min_count=options.min_count, k=100)
+    settings = dict(size=100, window=5, epochs=5, min_count=5, k=100)
     with tempfile.TemporaryDirectory() as folder:
         events, questions = divided(source, folder)
         print(f"{len(questions):,} questions of sessions kept back", flush=True)

@@ -31,7 +31,7 @@ def ours(users, k=10, layout="json", rate=None):
 
 
 def reads(seconds):
-    """A reader's milliseconds for a GET, one after the other with a pause, as long as somebody writes: median and p99."""
+    """A reader's milliseconds for a GET, one after the other with a pause, for so long: median and p99."""
     took = []
     client = redis.Redis(unix_socket_path=SOCKET)
     end = time.perf_counter() + seconds
@@ -45,15 +45,18 @@ def reads(seconds):
 
 
 def paced():
-    """Readers beside a writer: as fast as it can, at two rates, and alone."""
+    """A reader beside a writer: as fast as it can, at two rates, and alone."""
     results = []
     for rate in (None, 50_000, 20_000, 0):
         found = {}
-        writer = threading.Thread(target=lambda: found.update(ours((rate or 250_000) * 6, rate=rate)))
+        # Enough lists to be written for longer than is read: what comes after them is not measured.
+        writer = threading.Thread(target=lambda: found.update(ours((rate or 800_000) * 6, rate=rate)))
         if rate != 0: writer.start()
         time.sleep(1)
         median, p99 = reads(4)
-        if rate != 0: writer.join()
+        if rate != 0:
+            if not writer.is_alive(): sys.exit("the writer ended before the reader")
+            writer.join()
         name = "nobody writes" if rate == 0 else f"{found['lists written']:,.0f} lists/s"
         results.append(dict(case="redis", rate=rate, lists=found.get("lists written"), median_ms=round(median, 3), p99_ms=round(p99, 3)))
         print(f"  a reader's GET while {name:18} median {median:.3f} ms, p99 {p99:.3f} ms", flush=True)
@@ -102,7 +105,7 @@ def main():
     parser.add_argument("--reps", type=int, default=5)
     parser.add_argument("--paced", action="store_true", help="only readers beside a writer that is paced")
     options = parser.parse_args()
-    if options.paced: return paced()
+    if options.paced: return save(paced())
     users = options.users
     run(["gcc", "-O3", "-Wall", "-o", WRITER, os.path.join(ROOT, "Benchmarks/peers/redis_writer.c"), "-lhiredis"])
     size = 101
@@ -144,6 +147,10 @@ def main():
     mib = gorse(), ours(users // 10, 100, "json-scored")["memory of Redis"], ours(users // 10, 100, "packed-scored")["memory of Redis"]
     results.append(dict(case="redis", k=100, gorse=mib[0], json_scored=mib[1], packed_scored=mib[2]))
     print(f"  k 100 with scores: {mib[0]:,.0f} bytes a user in Gorse's layout, {mib[1]:,.0f} json-scored, {mib[2]:,.0f} packed-scored")
+    save(results)
+
+
+def save(results):
     with open(os.path.join(ROOT, ".bench/redis.jsonl"), "a") as file:
         for result in results: file.write(json.dumps(result) + "\n")
 

@@ -114,14 +114,14 @@ package struct ArtifactStore: Sendable {
 
     /// Nil when it is certainly not there; throws when nobody can say now.
     package func lookUp(kind: String, _ id: String) throws -> Artifact? {
-        if let artifact = kept(kind: kind, id) { return artifact }
+        if let artifact = local(kind: kind, id) { return artifact }
         let artifact = artifact(kind, id)
         guard let bucket, try fetch(artifact, kind, from: bucket) else { return nil }
         return artifact
     }
 
     /// Nil when it is not on this machine, whether or not it is in a bucket.
-    package func kept(kind: String, _ id: String) -> Artifact? {
+    package func local(kind: String, _ id: String) -> Artifact? {
         let artifact = artifact(kind, id)
         return unsafe access(artifact.folder + "/manifest.json", R_OK) == 0 ? artifact : nil
     }

@@ -40,7 +40,7 @@ package struct FeedCache: Sendable {
             var bytes = 0
             var underWay = 0
             while let batch = try await next() {
-                if let rate { try await takeTurn(for: batch.count, rate) }
+                if let rate { try await pace(batch.count, rate) }
                 // One is written and one waits: Redis has the next at once when one is done.
                 if underWay == 2 {
                     bytes += try await group.next() ?? 0
@@ -59,11 +59,13 @@ package struct FeedCache: Sendable {
 
     /// Waits until so many lists may be written, by the clock of Redis, which all writers share: each takes the
     /// time from when the one before it is due (the generic cell rate algorithm).
-    private func takeTurn(for lists: Int, _ rate: Int) async throws {
+    private func pace(_ lists: Int, _ rate: Int) async throws {
         let script = """
             local time = redis.call('TIME')
             local now = time[1] * 1000000 + time[2]
-            local due = math.max(now, tonumber(redis.call('HGET', KEYS[1], 'due') or '0'))
+            local due = tonumber(redis.call('HGET', KEYS[1], 'due') or '0')
+            -- Nobody is that far ahead: the clock was set back.
+            if due < now or due > now + 60000000 then due = now end
             redis.call('HSET', KEYS[1], 'due', string.format('%.0f', due + ARGV[1]))
             return due - now
             """

@@ -36,7 +36,7 @@ extension Runs {
             }
         }
 
-        package struct Edge: Sendable, Hashable {
+        package struct Edge: Sendable {
             package let from: Int
             package let to: Int
 

@@ -46,6 +46,8 @@ package struct Runs: Sendable {
         package let cancelling: Bool
         /// Where the next attempt goes on.
         package let checkpoint: String?
+
+        package var hasEnded: Bool { ["succeeded", "failed", "cancelled"].contains(state) }
     }
 
     /// Newest first.
@@ -314,18 +316,6 @@ package struct Runs: Sendable {
                 "SELECT larder.retry_run($1::bigint) AS jobs",
                 [Parameter(run)]
             ) { row throws(PostgresError) in try row.decode("jobs", Int.self) }
-        }[0]
-    }
-
-    /// Worker processes whose heartbeats are fresh.
-    package func liveSessions() async throws(JobsError) -> Int {
-        try await during("count workers") { () throws(PostgresError) in
-            try await client.query(
-                """
-                SELECT count(*) AS sessions FROM larder.sessions
-                WHERE expires_at > clock_timestamp() AND NOT draining
-                """
-            ) { row throws(PostgresError) in try row.decode("sessions", Int.self) }
         }[0]
     }
 }

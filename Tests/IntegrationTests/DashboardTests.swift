@@ -172,6 +172,15 @@ import Testing
             #expect(try await Runs(client).job(job).state == "cancelled")
             #expect(try await browser.press("\(page)/retry", on: page).status == 303)
             #expect(try await Runs(client).job(job).state == "ready")
+            // What cannot be done is refused with its reason, and what there is not is not there.
+            let form =
+                try await browser.open(page).body
+                .firstMatch(of: /name="form" value="([0-9a-f]+)"/)?.1 ?? ""
+            let refused = try await browser.send("\(page)/retry", "form=\(form)")
+            #expect(refused.status == 409 && refused.body.contains("job \(job) is ready"))
+            for path in ["/jobs/0/cancel", "/runs/9/retry", "/runs/9/cancel", "\(page)/shake"] {
+                #expect(try await browser.send(path, "form=\(form)").status == 404, "\(path)")
+            }
 
             #expect(try await browser.open("/").body.contains("No worker is there"))
             #expect(try await browser.press("/queues/default/pause", on: "/").status == 303)
@@ -195,9 +204,9 @@ import Testing
             let served = try await serve(larder, token: "open sesame")
             defer { served.process.kill() }
             let stranger = Browser(served, files.folder)
-            let door = try await stranger.open("/jobs?state=ready")
-            #expect(door.status == 303)
-            #expect(door.headers["location"] == "/login?to=%2Fjobs%3Fstate%3Dready")
+            let turned = try await stranger.open("/jobs?state=ready")
+            #expect(turned.status == 303)
+            #expect(turned.headers["location"] == "/login?to=%2Fjobs%3Fstate%3Dready")
             #expect(try await served.get("/").status == 401)
             // Programs that say they take anything are told, and not sent to a page.
             for (path, more) in [

@@ -19,7 +19,7 @@ import Testing
         async let running: Void = runner.run()
         // A worker that cannot even begin says so and ends.
         try await waitUntil("the worker has begun") {
-            try await Runs(queue.client).liveSessions() == 1
+            try await queue.hasWorkers()
         }
         try await harm()
         try await waitUntil("\(jobs) jobs have succeeded") {

@@ -41,7 +41,7 @@ import Testing
             }.run()
             #expect(ran.withLock { $0 } == 50)
             #expect(try await Runs(queue.client).jobs(state: "succeeded", limit: 100).count == 50)
-            #expect(try await Runs(queue.client).liveSessions() == 0)
+            #expect(try await !queue.hasWorkers())
         }
     }
 
@@ -196,9 +196,10 @@ import Testing
                 row throws(PostgresError) in try row.decode("n", String.self)
             }[0]
             async let running: Void = worker.run()
-            let watcher = Runs(Client(ConnectionSettings(database.target)))
+            let client = Client(ConnectionSettings(database.target))
+            let watcher = Runs(client)
             // A worker that cannot open its first session says so and ends: kill from then on.
-            while try await watcher.liveSessions() == 0 {
+            while try await !Queue(client).hasWorkers() {
                 try await Task.sleep(for: .milliseconds(10))
             }
             while true {

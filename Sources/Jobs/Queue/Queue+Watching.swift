@@ -71,4 +71,9 @@ extension Queue {
             }
         }
     }
+
+    /// Whether somebody takes jobs.
+    package func hasWorkers() async throws(JobsError) -> Bool {
+        try await workers().contains { !$0.isDraining }
+    }
 }

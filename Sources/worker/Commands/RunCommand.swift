@@ -51,12 +51,12 @@ struct RunOptions: ParsableArguments {
                 forced: force,
                 on: services.client
             )
-            let workers = try await services.runs.liveSessions()
+            let hasWorkers = try await services.queue.hasWorkers()
             guard follow else {
                 if stores.json { return try Output.json(["run": run]) }
                 print("run \(run) of \"\(parsed.feed)\" is enqueued")
                 print("watch it with: larder runs show \(run)")
-                if workers == 0 { print("no worker is up; start one with: larder worker") }
+                if !hasWorkers { print("no worker is up; start one with: larder worker") }
                 return
             }
             let follower = FollowService(
@@ -70,7 +70,7 @@ struct RunOptions: ParsableArguments {
             if isPrivate {
                 // One more worker does no harm, and another command's may leave any moment.
                 members.insert(worker.service(services, worker.settings, logger), at: 0)
-            } else if workers == 0 {
+            } else if !hasWorkers {
                 note("no worker is up; the run waits for one (larder worker)")
             }
             try await ServiceGroup(draining: members, logger: logger).run()
@@ -124,7 +124,7 @@ private struct FollowService: Service {
         let told = try await services.runs.announcements(of: run.id)
         let since = Date.now.timeIntervalSince1970 - (run.started + (run.seconds ?? 0))
         let isSettled = told.jobs.allSatisfy { job in
-            job.error != nil || ["succeeded", "failed", "cancelled"].contains(job.state)
+            job.error != nil || job.hasEnded
         }
         return !told.isDue && isSettled || since > 30
     }

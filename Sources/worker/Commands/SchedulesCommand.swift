@@ -89,7 +89,7 @@ struct SchedulesCommand: AsyncParsableCommand {
                 let next = try SchedulesCommand.next(Cron(cron, zone: zone), from: Date())
                 if stores.json { return try Output.json(["next": next]) }
                 print("schedule \(parsed.feed) is set; next: " + SchedulesCommand.text(next, zone))
-                if try await services.runs.liveSessions() == 0 {
+                if try await !services.queue.hasWorkers() {
                     print("no worker is up; start one with: larder worker")
                 }
             }

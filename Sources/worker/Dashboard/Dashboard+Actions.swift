@@ -11,8 +11,7 @@ extension Dashboard {
 
     func addActions(to router: Router<BasicRequestContext>) {
         for (path, act) in [
-            ("jobs/:id/retry", retryJob), ("jobs/:id/cancel", cancelJob),
-            ("runs/:id/retry", retryRun), ("runs/:id/cancel", cancelRun),
+            ("jobs/:id/:action", changeJob), ("runs/:id/:action", changeRun),
             ("queues/:queue/:action", changeQueue), ("feeds/:feed/:action", changeFeed),
         ] as [(RouterPath, Action)] {
             router.on(path, [.post: action(act)])
@@ -24,55 +23,49 @@ extension Dashboard {
         @Sendable (BasicRequestContext, [String: String]) async throws ->
         String
 
-    @Sendable private func retryJob(
+    @Sendable private func changeJob(
         _ context: BasicRequestContext,
         _ form: [String: String]
     ) async throws -> String {
         let id = try context.number()
-        if try await actions.queue.retry([id]).isEmpty {
-            let job = try await actions.runs.job(id)
+        let isDone =
+            switch try context.text("action") {
+            case "retry": try await !actions.queue.retry([id]).isEmpty
+            case "cancel": try await !actions.queue.cancel([id]).isEmpty
+            default: throw RequestError(.notFound, "a job can be retried and cancelled")
+            }
+        if !isDone {
+            let state = try await actions.runs.job(id).state
             throw RequestError(
                 .conflict,
-                "job \(id) is \(job.state): only failed and cancelled jobs can be retried"
+                "job \(id) is \(state): failed and cancelled jobs can be retried, others cancelled until they end"
             )
         }
         return "/jobs/\(id)"
     }
 
-    @Sendable private func cancelJob(
+    @Sendable private func changeRun(
         _ context: BasicRequestContext,
         _ form: [String: String]
     ) async throws -> String {
         let id = try context.number()
-        if try await actions.queue.cancel([id]).isEmpty {
-            let job = try await actions.runs.job(id)
-            throw RequestError(.conflict, "job \(id) has ended already: it has \(job.state)")
-        }
-        return "/jobs/\(id)"
-    }
-
-    @Sendable private func retryRun(
-        _ context: BasicRequestContext,
-        _ form: [String: String]
-    ) async throws -> String {
-        let id = try context.number()
-        if try await actions.runs.retry(id) == 0 {
-            _ = try await actions.runs.run(id)
-            throw RequestError(.conflict, "nothing of run \(id) has failed or was cancelled")
-        }
-        return "/runs/\(id)"
-    }
-
-    @Sendable private func cancelRun(
-        _ context: BasicRequestContext,
-        _ form: [String: String]
-    ) async throws -> String {
-        let id = try context.number()
-        // Jobs that are being stopped already are not cancelled again.
-        if try await actions.runs.cancel(id) == 0,
-            try await actions.runs.run(id).state != "running"
-        {
-            throw RequestError(.conflict, "run \(id) has ended already")
+        switch try context.text("action") {
+        case "retry":
+            if try await actions.runs.retry(id) == 0 {
+                _ = try await actions.runs.run(id)
+                throw RequestError(
+                    .conflict,
+                    "nothing of run \(id) has failed or was cancelled"
+                )
+            }
+        case "cancel":
+            // Jobs that are being stopped already are not cancelled again.
+            if try await actions.runs.cancel(id) == 0,
+                try await actions.runs.run(id).state != "running"
+            {
+                throw RequestError(.conflict, "run \(id) has ended already")
+            }
+        default: throw RequestError(.notFound, "a run can be retried and cancelled")
         }
         return "/runs/\(id)"
     }

@@ -4,9 +4,6 @@ import Hummingbird
 import Jobs
 
 extension Dashboard {
-    private static let states = [
-        "waiting", "scheduled", "ready", "running", "succeeded", "failed", "cancelled",
-    ]
     /// Rows of a page.
     private static let mostJobs = 200
 
@@ -15,7 +12,7 @@ extension Dashboard {
             parameters.last { $0.name == name && !$0.value.isEmpty }?.value
         }
         let state = asked("state")
-        if let state, !Self.states.contains(state) {
+        if let state, JobsCommand.List.State(rawValue: state) == nil {
             throw RequestError(.badRequest, "there is no state \"\(state)\"")
         }
         let run = asked("run")
@@ -30,7 +27,7 @@ extension Dashboard {
             limit: Self.mostJobs,
             withResults: false
         )
-        let options = Self.states.map { name -> HTML in
+        let options = JobsCommand.List.State.allCases.map(\.rawValue).map { name -> HTML in
             "<option\(name == state ? " selected" : "" as HTML)>\(name)</option>"
         }
         let form: HTML = """
@@ -82,7 +79,7 @@ extension Dashboard {
     func job(_ id: Int, _ visitor: DashboardPage.Visitor) async throws -> DashboardPage {
         let job = try await services.runs.job(id)
         let attempts = try await services.runs.attempts(of: id)
-        let isAlive = !["succeeded", "failed", "cancelled"].contains(job.state)
+        let isAlive = !job.hasEnded
         var buttons: HTML = ""
         if isAlive, !job.cancelling {
             buttons = visitor.button("Cancel", "/jobs/\(id)/cancel", asking: "Cancel job \(id)?")

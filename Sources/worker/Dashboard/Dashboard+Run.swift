@@ -85,11 +85,6 @@ extension Dashboard {
         _ context: BasicRequestContext
     ) async throws -> Response {
         let id = try context.number()
-        let page = try await Card(id, services).page.description
-        return Response(
-            status: .ok,
-            headers: DashboardPage.headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(string: page))
-        )
+        return .html(try await Card(id, services).page.description)
     }
 }

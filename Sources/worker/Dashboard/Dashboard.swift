@@ -21,7 +21,7 @@ struct Dashboard {
     /// Only who is on this machine is served, under one of its own names.
     private let isLocal: Bool
 
-    /// What a browser loads to show the door; they tell nobody anything.
+    /// What a browser loads to sign in; they tell nobody anything.
     static let open: Set<String> = ["/login", "/dashboard.css", "/dashboard.js"]
 
     init(
@@ -70,7 +70,7 @@ struct Dashboard {
             [.get: page { _, context, visitor in try await job(context.number(), visitor) }]
         )
         addActions(to: router)
-        router.on("login", [.get: showDoor, .post: signIn])
+        router.on("login", [.get: showSignIn, .post: signIn])
         router.on("logout", [.post: signOut])
         let style = PageStyle.css.description + DashboardStyle.css.description
         router.on("dashboard.css", [.get: { _, _ in .text(style, type: "text/css") }])
@@ -132,12 +132,16 @@ struct Dashboard {
 
 extension Response {
     init(_ page: DashboardPage, _ visitor: DashboardPage.Visitor) {
-        self.init(
-            status: page.status,
-            headers: DashboardPage.headers,
-            body: ResponseBody(byteBuffer: ByteBuffer(string: page.text(for: visitor)))
-        )
+        self = .html(page.text(for: visitor), status: page.status)
         if page.status == .serviceUnavailable { headers[.retryAfter] = "1" }
+    }
+
+    static func html(_ text: String, status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status,
+            headers: DashboardPage.headers,
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text))
+        )
     }
 
     static func seeOther(_ path: String) -> Response {

@@ -27,7 +27,7 @@ struct DashboardPage {
             let hidden = fields.map { name, value -> HTML in
                 "<input type=\"hidden\" name=\"\(name)\" value=\"\(value)\">"
             }
-            let ask: HTML = question.map { " data-ask=\"\($0)\"" } ?? ""
+            let ask: HTML = question.map { " data-confirm=\"\($0)\"" } ?? ""
             return """
                 <form method="post" action="\(path)"\(ask)>\(hidden)<input type="hidden" name="form" value="\(formToken)"><button>\(label)</button></form>
                 """

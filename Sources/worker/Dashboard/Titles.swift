@@ -25,7 +25,7 @@ actor Titles {
     /// Those of some items that a dataset has a title for; none where it is elsewhere.
     func of(_ items: [String], in dataset: String) throws -> Names {
         if !kept.contains(where: { $0.dataset == dataset }) {
-            guard let folder = artifacts.kept(kind: "dataset", dataset)?.folder,
+            guard let folder = artifacts.local(kind: "dataset", dataset)?.folder,
                 let titles = try Dataset.readTitles(from: folder)
             else { return [:] }
             kept.append((dataset, try Dataset.readItems(from: folder), titles))

@@ -55,7 +55,7 @@ async function refresh() {
 }
 
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.ask;
+  const question = event.target.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
 });
 

@@ -7,7 +7,7 @@ import Logging
 import NIOCore
 import ServiceLifecycle
 
-/// The door for services that do not talk Redis, and for those who watch.
+/// Answers services that do not talk Redis, monitoring, and people.
 struct LarderServer {
     let services: Services
     let host: String

@@ -66,7 +66,9 @@ struct TokenMiddleware: RouterMiddleware {
             ? sessions.isToken(String(sent.dropFirst(7)))
             : sessions.session(of: request.headers) != nil
         guard isLetIn else {
-            if Dashboard.isBrowser(request) { return .seeOther(Dashboard.door(to: request)) }
+            if Dashboard.isBrowser(request) {
+                return .seeOther(Dashboard.signInPath(backTo: request))
+            }
             throw RequestError(
                 .unauthorized,
                 "the token is missing or wrong",

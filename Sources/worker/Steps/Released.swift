@@ -3,6 +3,7 @@ import Artifacts
 import Foundation
 import Jobs
 import Predictor
+import Tables
 
 /// What a release's lists were made with.
 struct Released {
@@ -58,6 +59,13 @@ extension Services {
             try RatingModel(from: artifacts.get(kind: "model", id).folder),
             candidates: rank.candidates
         )
+    }
+
+    /// The ids that lists of a release may be found by; fails where its dataset is gone.
+    func ids(of release: Releases.Release) throws -> Vocabulary {
+        let folder = try artifacts.get(kind: "dataset", release.dataset).folder
+        return release.listsFor == Audience.users.rawValue
+            ? try Dataset.readUsers(from: folder) : try Dataset.readItems(from: folder)
     }
 
     /// The live release of a feed, or another by its number.

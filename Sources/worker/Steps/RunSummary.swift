@@ -22,8 +22,8 @@ struct RunSummary: Encodable {
     /// How it was set; nil of another version of larder.
     let pipeline: Pipeline?
 
-    /// The jobs whose results tell of a run; shards are not among them, of which there may be many.
-    private static let tellers = [
+    /// The jobs whose results are read; shards are not among them, of which there may be many.
+    private static let resultNames = [
         "prepare", "train", "select", "refit", "check", "gate", "publish", "hindsight",
     ]
 
@@ -32,7 +32,7 @@ struct RunSummary: Encodable {
         run = try await services.runs.run(number)
         jobs = try await services.runs.jobs(run: number, limit: mostJobs, withResults: false)
         let results = RunResults(
-            try await services.runs.results(of: number, named: Self.tellers)
+            try await services.runs.results(of: number, named: Self.resultNames)
         )
         do {
             pipeline = try await services.pipeline(of: number)

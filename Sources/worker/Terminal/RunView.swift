@@ -22,7 +22,7 @@ struct RunView {
         for job in jobs where shown[job.id] != job.state {
             let before = shown.updateValue(job.state, forKey: job.id)
             guard
-                ["succeeded", "failed", "cancelled"].contains(job.state)
+                job.hasEnded
                     || (before != nil && job.state == "scheduled")
             else { continue }
             if job.state == "cancelled" && job.seconds == nil {

@@ -14,26 +14,28 @@ extension Dashboard {
     }
 
     /// Where one signs in and comes back from to what was asked for.
-    static func door(to request: Request) -> String {
+    static func signInPath(backTo request: Request) -> String {
         let isForm = request.method != .get
         let target = isForm ? "/" : request.uri.description
         let escaped = target.addingPercentEncoding(withAllowedCharacters: .unreserved) ?? ""
         return target == "/" ? "/login" : "/login?to=\(escaped)"
     }
 
-    @Sendable func showDoor(
+    @Sendable func showSignIn(
         _ request: Request,
         _ context: BasicRequestContext
     ) async throws -> Response {
         let target = try request.parameters().last { $0.name == "to" }?.value
-        return door(request, to: target ?? "/")
+        return signInPage(request, to: target ?? "/")
     }
 
-    private func door(_ request: Request, to target: String, problem: String? = nil) -> Response {
+    private func signInPage(_ request: Request, to target: String, problem: String? = nil)
+        -> Response
+    {
         let visitor = visitor(request)
         guard sessions != nil else {
             let page = DashboardPage(
-                title: "No door",
+                title: "Not found",
                 body:
                     "<h1>There is nothing to sign in to</h1>\n<p>The server has no LARDER_TOKEN.</p>\n",
                 status: .notFound
@@ -66,7 +68,7 @@ extension Dashboard {
         guard let sessions, sessions.isToken(form["token"] ?? "") else {
             // Whoever tries them all has to wait.
             try await Task.sleep(for: .seconds(1))
-            return door(request, to: target, problem: "That is not the token.")
+            return signInPage(request, to: target, problem: "That is not the token.")
         }
         var response = Response.seeOther(Self.isOurs(target) ? target : "/")
         response.headers[.setCookie] = sessions.opening(isSecure: request.cameOverTLS)
