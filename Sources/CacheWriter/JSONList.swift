@@ -78,7 +78,9 @@ enum JSONList {
                 _ = take("+") || take("-")
                 guard digits() else { return nil }
             }
-            return Double(String(decoding: bytes[start..<place], as: UTF8.self))
+            let number = Double(String(decoding: bytes[start..<place], as: UTF8.self))
+            // What is beyond a Double, at either end, Foundation decides: it refuses it.
+            return number.flatMap { $0.isNormal || place == start + 1 ? $0 : nil }
         }
 
         private mutating func digits() -> Bool {

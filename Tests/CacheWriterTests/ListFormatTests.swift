@@ -77,8 +77,7 @@ struct ListFormatTests {
     @Test func `whatever happens to a list, it is read as Foundation reads it`() {
         let plain = Array(#"["50","日本","a b","q\"x\u00e9",""]"#.utf8)
         let scored = Array(#"[["50",0.5],["日",-1.25e-05],["x",0],["y",12]]"#.utf8)
-        // No e: Foundation does not know that 0e5 is a number.
-        let others = Array("[]{}\",\\ 01.-+x\u{7f}\n".utf8) + [0xff, 0x00]
+        let others = Array("[]{}\",\\ 01.-+ex\u{7f}\n".utf8) + [0xff, 0x00]
         var random = SystemRandomNumberGenerator()
         for round in 0..<20_000 {
             var bytes = round % 2 == 0 ? plain : scored
@@ -109,6 +108,7 @@ struct ListFormatTests {
             #expect(ListFormat.json.decode(Array(bad.utf8)) == nil)
         }
         #expect(ListFormat.jsonScored.decode(Array(#"["50"]"#.utf8)) == nil)
+        #expect(ListFormat.jsonScored.decode(Array(#"[["50",1e1005]]"#.utf8)) == nil)
     }
 }
 
