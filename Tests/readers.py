@@ -5,7 +5,10 @@ import redis
 from reader import Feed
 
 asked = json.load(sys.stdin)
-client = redis.Redis(unix_socket_path=asked["socket"])
+if asked["cluster"]:
+    client = redis.RedisCluster(host="127.0.0.1", port=asked["cluster"][0])
+else:
+    client = redis.Redis(unix_socket_path=asked["socket"])
 feeds, answers = {}, []
 for question in asked["questions"]:
     name = question.pop("feed")

@@ -34,9 +34,8 @@ package enum CacheError: Error, CustomStringConvertible, Equatable {
         case "NOAUTH", "WRONGPASS":
             "the Redis URL holds the name and the password: redis://user:password@host:6379"
         case "NOPERM": "docs/cache.md says what Redis' user must be allowed"
-        case "READONLY": "this is a replica: give the address of the primary"
-        case "MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN":
-            "this is a Redis Cluster; Larder writes to a single server"
+        case "READONLY":
+            "this is a replica: give the address of the primary, or of its Sentinels (redis+sentinel://)"
         case "LOADING": "Redis reads its files, and answers when it has them all"
         default: nil
         }

@@ -65,6 +65,7 @@ extension FeedCache {
             redis.call('SET', KEYS[1], ARGV[2])
             return 'flipped'
             """
+        let breaks = await client.breaks
         let answer =
             try await isThere(release)
             ? try await client.command(
@@ -87,15 +88,15 @@ extension FeedCache {
                 """
             )
         }
-        guard answer == "flipped" else {
-            throw .fenced(
-                """
-                release \(release) of "\(feed)" was not published: the pointer was moved \
-                meanwhile (now \(try await live().map { "release \($0)" } ?? "nowhere"))
-                hint: `larder releases \(feed)` shows what happened
-                """
-            )
-        }
+        // Also of a flip of before: the attempt that made it may have died here.
+        if answer == "flipped" { return try await client.awaitReplicas(since: breaks) }
+        throw .fenced(
+            """
+            release \(release) of "\(feed)" was not published: the pointer was moved \
+            meanwhile (now \(try await live().map { "release \($0)" } ?? "nowhere"))
+            hint: `larder releases \(feed)` shows what happened
+            """
+        )
     }
 
     /// Whether a release's default list and description have not expired.

@@ -38,7 +38,10 @@ extension FeedCache {
     }
 
     /// Leaves `rec_get` in Redis, where it has functions and lets us.
+    ///
+    /// Not in a cluster, where no server has all that it reads.
     package func installFunction() async throws(CacheError) {
+        if await client.isCluster { return }
         let code = String(decoding: PackageResources.rec_get_lua, as: UTF8.self)
         do {
             try await client.command("FUNCTION", "LOAD", "REPLACE", code)

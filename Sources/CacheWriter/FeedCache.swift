@@ -28,7 +28,7 @@ package struct FeedCache: Sendable {
         try await client.pipeline(batch.commands)
     }
 
-    /// Writes batch after batch while more are made, and returns the bytes sent.
+    /// Writes batch after batch while more are made, until a replica has them too, and returns the bytes sent.
     ///
     /// `next` is called until it returns nil; `rate`: how many lists a second all writers of the feed
     /// write together at most.
@@ -36,7 +36,8 @@ package struct FeedCache: Sendable {
         rate: Int? = nil,
         batches next: () async throws -> ListBatch?
     ) async throws -> Int {
-        try await withThrowingTaskGroup(of: Int.self) { group in
+        let breaks = await client.breaks
+        return try await withThrowingTaskGroup(of: Int.self) { group in
             var bytes = 0
             var underWay = 0
             while let batch = try await next() {
@@ -53,6 +54,7 @@ package struct FeedCache: Sendable {
                 underWay += 1
             }
             for try await sent in group { bytes += sent }
+            try await client.awaitReplicas(since: breaks)
             return bytes
         }
     }
@@ -170,9 +172,9 @@ package struct FeedCache: Sendable {
             meta.created
         )
         buffer.append("EXPIRE", keys.meta(release), set.seconds)
-        // Last, because it says that the release is whole; and it may have been published already.
-        buffer.append("HSETNX", keys.head, keys.state(release), "ready")
         for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
+        // Last, because it says that the release is whole; and it may have been published already.
+        try await client.command("HSETNX", keys.head, keys.state(release), "ready")
     }
 
     // MARK: reading back

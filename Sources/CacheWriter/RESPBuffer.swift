@@ -37,6 +37,31 @@ struct RESPBuffer: Sendable {
         bytes.append(contentsOf: other.bytes)
     }
 
+    /// A command of another buffer, as it stands there.
+    mutating func append(_ command: Int, of other: RESPBuffer) {
+        starts.append(bytes.count)
+        bytes.append(contentsOf: other.bytes[other.range(command..<command + 1)])
+    }
+
+    /// An argument of a command; nil where it has not so many.
+    func argument(_ wanted: Int, of command: Int) -> ArraySlice<UInt8>? {
+        var rest = bytes[range(command..<command + 1)]
+        guard wanted < Self.takeNumber(&rest) else { return nil }
+        for _ in 0..<wanted {
+            let length = Self.takeNumber(&rest)
+            rest = rest.dropFirst(length + 2)
+        }
+        let length = Self.takeNumber(&rest)
+        return rest.prefix(length)
+    }
+
+    /// Takes a line such as `$12`.
+    private static func takeNumber(_ rest: inout ArraySlice<UInt8>) -> Int {
+        let digits = rest.dropFirst().prefix { $0 != UInt8(ascii: "\r") }
+        rest = rest.dropFirst(digits.count + 3)
+        return digits.reduce(0) { 10 * $0 + Int($1 - UInt8(ascii: "0")) }
+    }
+
     /// Where the bytes of some commands stand.
     func range(_ commands: Range<Int>) -> Range<Int> {
         starts[commands.lowerBound]..<end(of: commands.upperBound - 1)

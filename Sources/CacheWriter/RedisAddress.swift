@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 private import Foundation
 
-/// Where a Redis server is, and who asks: `redis://[[user]:password@]host[:port][/db]`, or
-/// `unix://[[user]:password@]/path[?db=n]`.
+/// Where Redis is, and who asks.
+///
+/// - `redis://[[user]:password@]host[:port][,host[:port]…][/db]`: a server, or some servers of a cluster, which
+///   name the others
+/// - `redis+sentinel://[[user]:password@]host[:port][,…]/name[/db]`: Sentinels, which know the primary by a name
+/// - `unix://[[user]:password@]/path[?db=n]`
 ///
 /// As in other URLs, `%40` in a name or a password is an `@`.
 package struct RedisAddress: Sendable, Equatable {
-    package var host = "127.0.0.1"
-    package var port = 6379
-    /// Instead of host and port.
-    package var socket: String?
+    /// Who is asked first; one, or whichever of them answers.
+    package private(set) var endpoints: [RedisEndpoint]
+    /// What the Sentinels, which `endpoints` are then, call the primary.
+    package private(set) var primary: String?
     package var user: String?
     package var password: String?
-    package var database = 0
+    package private(set) var database = 0
 
     /// Why a text is no address; the text may hold a password and is not repeated.
     package enum Problem: Error {
@@ -21,30 +25,59 @@ package struct RedisAddress: Sendable, Equatable {
         case wantsTLS
     }
 
-    package init(socket: String) { self.socket = socket }
+    package init(socket: String) { endpoints = [.socket(socket)] }
 
     package init(_ url: String) throws(Problem) {
+        endpoints = []
         if url.hasPrefix("rediss://") { throw .wantsTLS }
         if let rest = url.stripping("unix://") {
-            guard let slash = rest.firstIndex(of: "/") else { throw .isMalformed }
-            let path = rest[slash...]
-            guard try takeCredentials(String(rest[..<slash])).isEmpty else { throw .isMalformed }
-            let parts = path.split(separator: "?", maxSplits: 1)
-            socket = String(parts[0])
-            if parts.count == 2 {
-                guard let text = String(parts[1]).stripping("db=") else { throw .isMalformed }
-                database = try Self.number(text)
-            }
-            return
+            try takeSocket(rest)
+        } else if let rest = url.stripping("redis://") {
+            let parts = try takeServers(rest, port: 6379)
+            guard parts.count < 2 else { throw .isMalformed }
+            try takeDatabase(parts.first)
+        } else if let rest = url.stripping("redis+sentinel://") {
+            let parts = try takeServers(rest, port: 26_379)
+            guard parts.count < 3,
+                let name = parts.first.map({ String($0).removingPercentEncoding }),
+                let name, !name.isEmpty
+            else { throw .isMalformed }
+            primary = name
+            try takeDatabase(parts.dropFirst().first)
+        } else {
+            throw .isMalformed
         }
-        guard let rest = url.stripping("redis://") else { throw .isMalformed }
-        let parts = try takeCredentials(rest).split(
+    }
+
+    private mutating func takeSocket(_ text: String) throws(Problem) {
+        guard let slash = text.firstIndex(of: "/") else { throw .isMalformed }
+        let path = text[slash...]
+        guard try takeCredentials(String(text[..<slash])).isEmpty else { throw .isMalformed }
+        let parts = path.split(separator: "?", maxSplits: 1)
+        endpoints = [.socket(String(parts[0]))]
+        if parts.count == 2 {
+            guard let text = String(parts[1]).stripping("db=") else { throw .isMalformed }
+            database = try Self.number(text)
+        }
+    }
+
+    /// Takes credentials and servers, and returns what stands between the slashes behind them.
+    private mutating func takeServers(
+        _ text: String,
+        port: Int
+    ) throws(Problem) -> ArraySlice<Substring> {
+        let parts = try takeCredentials(text).split(
             separator: "/",
-            maxSplits: 1,
             omittingEmptySubsequences: false
         )
-        if parts.count == 2, !parts[1].isEmpty { database = try Self.number(parts[1]) }
-        try takeServer(parts[0])
+        for server in parts[0].split(separator: ",", omittingEmptySubsequences: false) {
+            endpoints.append(try Self.server(server, port: port))
+        }
+        return parts.dropFirst()
+    }
+
+    private mutating func takeDatabase(_ text: Substring?) throws(Problem) {
+        if let text, !text.isEmpty { database = try Self.number(text) }
     }
 
     /// Takes what stands before the last `@`, and returns what is behind it.
@@ -65,22 +98,25 @@ package struct RedisAddress: Sendable, Equatable {
     }
 
     /// `host`, `host:port`, `[::1]` or `[::1]:port`.
-    private mutating func takeServer(_ text: Substring) throws(Problem) {
-        var rest = text
+    private static func server(_ text: Substring, port usual: Int) throws(Problem) -> RedisEndpoint
+    {
+        let host: Substring
+        let rest: Substring
         if text.hasPrefix("[") {
             guard let end = text.firstIndex(of: "]") else { throw .isMalformed }
-            host = String(text[text.index(after: text.startIndex)..<end])
+            host = text[text.index(after: text.startIndex)..<end]
             rest = text[text.index(after: end)...]
         } else {
             let end = text.firstIndex(of: ":") ?? text.endIndex
-            host = String(text[..<end])
+            host = text[..<end]
             rest = text[end...]
         }
         guard !host.isEmpty else { throw .isMalformed }
-        if rest.isEmpty { return }
+        if rest.isEmpty { return .tcp(host: String(host), port: usual) }
         guard rest.hasPrefix(":") else { throw .isMalformed }
-        port = try Self.number(rest.dropFirst())
+        let port = try number(rest.dropFirst())
         guard (1...65_535).contains(port) else { throw .isMalformed }
+        return .tcp(host: String(host), port: port)
     }
 
     private static func number(_ text: some StringProtocol) throws(Problem) -> Int {
@@ -88,18 +124,19 @@ package struct RedisAddress: Sendable, Equatable {
         return number
     }
 
+    /// The path of the socket, where it is one.
+    package var socket: String? {
+        if case .socket(let path) = endpoints.first { path } else { nil }
+    }
+
     /// The text that `init` reads back; with the password, so never for people's eyes.
     package var url: String {
         let credentials =
             password.map { "\((user ?? "").percentEncoded):\($0.percentEncoded)@" } ?? ""
         if let socket { return "unix://\(credentials)\(socket)?db=\(database)" }
-        let name = host.contains(":") ? "[\(host)]" : host
-        return "redis://\(credentials)\(name):\(port)/\(database)"
-    }
-
-    /// Without the password.
-    package var shown: String {
-        socket ?? "\(host):\(port)"
+        let servers = endpoints.map(\.description).joined(separator: ",")
+        guard let primary else { return "redis://\(credentials)\(servers)/\(database)" }
+        return "redis+sentinel://\(credentials)\(servers)/\(primary.percentEncoded)/\(database)"
     }
 }
 

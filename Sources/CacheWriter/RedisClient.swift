@@ -1,30 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
 import Executors
+private import Glibc
 
-/// Owns one connection on a queue of its own, and opens another when it breaks.
+/// Talks to a server, to the primary that Sentinels name, or to a cluster, on a queue of its own: one connection
+/// to each server, and another when that breaks.
 package actor RedisClient {
-    private let address: RedisAddress
+    private let topology: RedisTopology
     private let timeout: Duration
     private let executor = SerialQueueExecutor(label: "larder.redis")
-    private var connection: RedisConnection?
 
     /// 64 to 128 KiB fill a socket buffer; more in one write gains nothing, and four windows
     /// under way keep both sides busy without growing the server's reply buffer.
-    private static let windowBytes = 96 << 10
-    private static let windowsInFlight = 4
+    fileprivate static let windowBytes = 96 << 10
+    fileprivate static let windowsInFlight = 4
+    /// How often what a cluster sends elsewhere is followed: keys of a slot that moves are sent twice at most,
+    /// and what asks for two of them waits until both have moved.
+    private static let redirections = 50
+    private static let pause: UInt32 = 20_000
 
     package init(_ address: RedisAddress, timeout: Duration = .seconds(10)) {
-        self.address = address
         self.timeout = timeout
+        topology = RedisTopology(address, timeout: timeout)
     }
 
     package nonisolated var unownedExecutor: UnownedSerialExecutor {
         unsafe executor.asUnownedSerialExecutor()
     }
 
-    /// Sends commands in one write and returns their replies; an error reply is a reply.
+    /// How often a connection broke.
+    private(set) var breaks = 0
+
+    /// Whether a server has said so.
+    var isCluster: Bool { topology.isCluster }
+
+    /// Sends commands, in one write to each server, and returns their replies; an error reply is a reply.
+    ///
+    /// What a cluster sends elsewhere is followed.
     func exchange(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
-        try withConnection { connection throws(CacheError) in try connection.exchange(commands) }
+        try doubting { () throws(CacheError) in
+            var replies = [Reply](repeating: .null, count: commands.count)
+            let parts = try topology.parts(of: commands)
+            try exchange(parts, into: &replies)
+            for _ in 0..<Self.redirections {
+                let again = try redirected(parts, replies, commands)
+                if again.isEmpty { return replies }
+                try exchange(again, into: &replies)
+            }
+            throw .unreachable("the servers of the cluster do not agree on who has a key")
+        }
     }
 
     /// Sends commands that change nothing; an error reply is a reply.
@@ -32,7 +55,7 @@ package actor RedisClient {
     /// A server closes connections that were silent for long, and one that was restarted has closed
     /// them all: what fails on a connection of before is sent again on a new one.
     func ask(_ commands: RESPBuffer) throws(CacheError) -> [Reply] {
-        let wasConnected = connection != nil
+        let wasConnected = topology.isConnected
         let start = ContinuousClock.now
         do {
             return try exchange(commands)
@@ -76,52 +99,158 @@ package actor RedisClient {
     /// Pipelines commands that may safely be sent twice, and returns the bytes sent.
     ///
     /// Replies are counted without being parsed. What an error came back for is sent again, once, to
-    /// learn the words, which are thrown.
+    /// learn the words, which are followed or thrown.
     @discardableResult
     func pipeline(_ commands: RESPBuffer) throws(CacheError) -> Int {
-        try withConnection { connection throws(CacheError) in
-            let reader = try CountingReader()
-            var inFlight: [Range<Int>] = []
-            var next = 0
-            while next < commands.count || !inFlight.isEmpty {
-                if next < commands.count && inFlight.count < Self.windowsInFlight {
-                    let window = commands.window(from: next, bytes: Self.windowBytes)
-                    try connection.send(commands.bytes[commands.range(window)])
-                    inFlight.append(window)
-                    next = window.upperBound
-                    continue
+        let refused = try doubting { () throws(CacheError) in
+            try stream(topology.parts(of: commands))
+        }
+        guard !refused.isEmpty else { return commands.bytes.count }
+        var again = RESPBuffer()
+        for command in refused { again.append(command, of: commands) }
+        // Refused the first time and not the second: then it is done now.
+        for case .error(let words) in try exchange(again) { throw .refused(words) }
+        return commands.bytes.count
+    }
+
+    /// Waits until a replica of each server that has one has all that was written to it: what only a primary has is
+    /// lost when a replica takes its place.
+    ///
+    /// `breaks`: as it was before the writing began. A connection that broke since may have been that of a primary
+    /// that is none any more, whoever was told of it.
+    func awaitReplicas(since breaks: Int) throws(CacheError) {
+        try doubting { () throws(CacheError) in
+            for node in try topology.primaries() where try node.hasReplicas() {
+                guard breaks == self.breaks else {
+                    throw .unreachable(
+                        "a connection broke, and what was written may be lost with its server"
+                    )
                 }
-                var refused = try connection.errors(at: inFlight.removeFirst(), reader)
-                if refused.isEmpty { continue }
-                // The other replies must be read before the connection can be asked again.
-                for other in inFlight { refused += try connection.errors(at: other, reader) }
-                inFlight = []
-                for place in refused {
-                    // Refused the first time and not the second: then it is done now.
-                    let range = commands.range(place..<place + 1)
-                    try connection.send(commands.bytes[range])
-                    for case .error(let words) in try connection.replies(1) {
-                        throw .refused(words)
-                    }
-                }
+                try node.awaitReplica()
             }
-            return commands.bytes.count
         }
     }
 
-    /// A connection on which anything but an error reply went wrong is not used again: nobody
-    /// knows which replies are still on their way.
-    private func withConnection<T>(
-        _ body: (borrowing RedisConnection) throws(CacheError) -> T
-    ) throws(CacheError) -> T {
-        let connection = try connected()
-        let value = try body(connection)
-        self.connection = consume connection
-        return value
+    // MARK: to several servers at a time
+
+    /// Whoever did not answer may have lost its keys to another.
+    private func doubting<T>(_ body: () throws(CacheError) -> T) throws(CacheError) -> T {
+        do {
+            return try body()
+        } catch {
+            if case .unreachable = error {
+                breaks += 1
+                topology.doubt()
+            }
+            throw error
+        }
     }
 
-    private func connected() throws(CacheError) -> RedisConnection {
-        if let connection = connection.take() { return connection }
-        return try RedisConnection(address, timeout: timeout)
+    private func exchange(
+        _ parts: [RedisTopology.Part],
+        into replies: inout [Reply]
+    ) throws(CacheError) {
+        do {
+            for part in parts where !part.commands.isEmpty {
+                try part.node.send(part.commands.bytes[...])
+            }
+            for part in parts {
+                for (own, reply) in try part.node.replies(part.commands.count).enumerated() {
+                    if let place = part.place(own) { replies[place] = reply }
+                }
+            }
+        } catch {
+            // Of the others, too, replies are on their way.
+            for part in parts { part.node.disconnect() }
+            throw error
+        }
+    }
+
+    /// What is to be sent elsewhere, of what was sent to these parts.
+    private func redirected(
+        _ parts: [RedisTopology.Part],
+        _ replies: [Reply],
+        _ commands: RESPBuffer
+    ) throws(CacheError) -> [RedisTopology.Part] {
+        var moves: [(slot: Int, to: RedisEndpoint)] = []
+        var isLater = false
+        var places: [Int] = []
+        var asked: [RedisEndpoint: RedisTopology.Part] = [:]
+        for part in parts {
+            for own in 0..<part.commands.count {
+                guard let place = part.place(own), case .error(let words) = replies[place] else {
+                    continue
+                }
+                switch Redirection(words, from: part.node.endpoint) {
+                case .moved(let slot, let endpoint):
+                    moves.append((slot, endpoint))
+                    places.append(place)
+                case .tryAgain:
+                    isLater = true
+                    places.append(place)
+                case .ask(let endpoint):
+                    asked[endpoint, default: .init(node: topology.node(endpoint), places: [])]
+                        .appendAsking(place, of: commands)
+                case nil:
+                    if topology.hasLost(part.node, words) { throw .unreachable(words) }
+                }
+            }
+        }
+        if !moves.isEmpty { try topology.move(moves) }
+        if isLater { usleep(Self.pause) }
+        guard !places.isEmpty else { return Array(asked.values) }
+        var again = RESPBuffer()
+        for place in places { again.append(place, of: commands) }
+        return try topology.parts(of: again).map { $0.placed(at: places) } + asked.values
+    }
+
+    /// Sends commands and returns at which of them the replies are errors.
+    private func stream(_ parts: [RedisTopology.Part]) throws(CacheError) -> [Int] {
+        var refused: [Int] = []
+        do {
+            var streams: [Stream] = []
+            for part in parts { streams.append(try Stream(part)) }
+            while !streams.isEmpty {
+                for stream in streams { try stream.fill() }
+                for stream in streams { refused += try stream.take() }
+                streams.removeAll(where: \.isDone)
+            }
+        } catch {
+            for part in parts { part.node.disconnect() }
+            throw error
+        }
+        return refused.sorted()
+    }
+
+    /// Commands on their way to one server, window by window.
+    private final class Stream {
+        private let part: RedisTopology.Part
+        private let reader: CountingReader
+        private var inFlight: [Range<Int>] = []
+        private var next = 0
+
+        init(_ part: RedisTopology.Part) throws(CacheError) {
+            self.part = part
+            reader = try CountingReader()
+        }
+
+        var isDone: Bool { next == part.commands.count && inFlight.isEmpty }
+
+        /// Sends windows while more may be under way.
+        func fill() throws(CacheError) {
+            while next < part.commands.count, inFlight.count < windowsInFlight {
+                let window = part.commands.window(from: next, bytes: windowBytes)
+                try part.node.send(part.commands.bytes[part.commands.range(window)])
+                inFlight.append(window)
+                next = window.upperBound
+            }
+        }
+
+        /// Reads the replies to a window; returns which commands were refused.
+        func take() throws(CacheError) -> [Int] {
+            guard !inFlight.isEmpty else { return [] }
+            return try part.node.errors(at: inFlight.removeFirst(), reader)
+                .compactMap { part.place($0) }
+        }
     }
 }

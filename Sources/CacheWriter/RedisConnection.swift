@@ -8,41 +8,42 @@ private import Glibc
 @safe struct RedisConnection: ~Copyable {
     private let context: UnsafeMutablePointer<redisContext>
 
-    init(_ address: RedisAddress, timeout: Duration) throws(CacheError) {
+    /// `setup`: commands that every connection begins with.
+    init(
+        to endpoint: RedisEndpoint,
+        setup: RESPBuffer,
+        timeout: Duration
+    ) throws(CacheError) {
         let seconds = timeout.components
         let limit = timeval(
             tv_sec: Int(seconds.seconds),
             tv_usec: Int(seconds.attoseconds / 1_000_000_000_000)
         )
         let opened =
-            if let socket = address.socket {
-                unsafe redisConnectUnixWithTimeout(socket, limit)
-            } else {
-                unsafe redisConnectWithTimeout(address.host, Int32(address.port), limit)
+            switch endpoint {
+            case .socket(let path): unsafe redisConnectUnixWithTimeout(path, limit)
+            case .tcp(let host, let port):
+                unsafe redisConnectWithTimeout(host, Int32(port), limit)
             }
         guard let context = unsafe opened else { throw .unreachable("out of memory") }
-        try unsafe self.init(adopting: context, address, limit)
+        try unsafe self.init(adopting: context, endpoint, setup, limit)
     }
 
     /// Takes ownership first and checks second, so that a failed connection is freed too.
     private init(
         adopting context: UnsafeMutablePointer<redisContext>,
-        _ address: RedisAddress,
+        _ endpoint: RedisEndpoint,
+        _ setup: RESPBuffer,
         _ timeout: timeval
     ) throws(CacheError) {
         unsafe self.context = context
         guard unsafe context.pointee.err == 0 else {
-            throw .unreachable("\(address.shown): \(message)")
+            throw .unreachable("\(endpoint): \(message)")
         }
         _ = unsafe redisSetTimeout(context, timeout)
         // On a Unix socket hiredis would fail here and mark the connection as broken.
-        if address.socket == nil { _ = unsafe redisEnableKeepAlive(context) }
-        var hello = RESPBuffer()
-        if let password = address.password {
-            hello.append(["AUTH"] + [address.user, password].compactMap(\.self))
-        }
-        if address.database != 0 { hello.append("SELECT", String(address.database)) }
-        for reply in try exchange(hello) {
+        if case .tcp = endpoint { _ = unsafe redisEnableKeepAlive(context) }
+        for reply in try exchange(setup) {
             if case .error(let words) = reply { throw .refused(words) }
         }
     }

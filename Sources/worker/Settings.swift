@@ -27,7 +27,7 @@ struct StoreOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Redis, as redis://host:6379/0 or unix:///path.",
+            "Redis, as redis://host:6379/0, redis+sentinel://host:26379/name or unix:///path.",
             discussion: "Default: $LARDER_REDIS_URL, or a private server."
         )
     )

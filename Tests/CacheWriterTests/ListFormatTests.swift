@@ -165,22 +165,28 @@ struct RESPBufferTests {
 struct RedisAddressTests {
     @Test func `URLs are read as redis-cli reads them`() throws {
         let full = try RedisAddress("redis://me:p@ss:w@cache.local:7000/3")
-        #expect(full.host == "cache.local" && full.port == 7000 && full.database == 3)
+        #expect(full.endpoints == [.tcp(host: "cache.local", port: 7000)] && full.database == 3)
         #expect(full.user == "me" && full.password == "p@ss:w")
-        #expect(!full.shown.contains("p@ss"))
         let bare = try RedisAddress("redis://localhost")
-        #expect(bare.host == "localhost" && bare.port == 6379 && bare.password == nil)
+        #expect(bare.endpoints == [.tcp(host: "localhost", port: 6379)] && bare.password == nil)
         let onlyPassword = try RedisAddress("redis://:secret@h")
         #expect(onlyPassword.user == nil && onlyPassword.password == "secret")
         let socket = try RedisAddress("unix:///run/redis.sock?db=2")
         #expect(socket.socket == "/run/redis.sock" && socket.database == 2)
         let coded = try RedisAddress("redis://a%40b:%2F%25%E6%97%A5@[::1]:7000")
         #expect(coded.user == "a@b" && coded.password == "/%日")
-        #expect(coded.host == "::1" && coded.port == 7000)
+        #expect(coded.endpoints == [.tcp(host: "::1", port: 7000)])
         let own = try RedisAddress("unix://me:pw@/run/a@b.sock")
         #expect(own.user == "me" && own.password == "pw" && own.socket == "/run/a@b.sock")
+        let cluster = try RedisAddress("redis://u:p@a:7000,[::1],c")
+        #expect(cluster.endpoints.map(\.description) == ["a:7000", "[::1]:6379", "c:6379"])
+        let sentinels = try RedisAddress("redis+sentinel://:p@a,b:7/my%20feeds/2")
+        #expect(sentinels.endpoints.map(\.description) == ["a:26379", "b:7"])
+        #expect(sentinels.primary == "my feeds" && sentinels.database == 2)
         let odd = RedisAddress(socket: "/home/a@b:c%/redis.sock")
-        for address in [full, bare, onlyPassword, socket, coded, own, odd] {
+        for address in [
+            full, bare, onlyPassword, socket, coded, own, cluster, sentinels, odd,
+        ] {
             #expect(try RedisAddress(address.url) == address)
         }
     }
@@ -189,7 +195,9 @@ struct RedisAddressTests {
         "", "localhost:6379", "http://x", "redis://", "redis://h:port", "redis://h:0",
         "redis://h/x",
         "unix://relative", "unix:///s?x=1", "redis://user@h", "redis://h:1:2", "redis://h/-1",
-        "redis://[::1", "redis://[::1]7000", "redis://u:%4@h", "redis://u:%ff@h",
+        "redis://[::1", "redis://a,,b", "redis://a,", "redis+sentinel://a", "redis+sentinel://a/",
+        "redis+sentinel://a/n/x", "redis+sentinel://a/n/1/2", "redis://[::1]7000", "redis://u:%4@h",
+        "redis://u:%ff@h",
     ])
     func `what is not an address is refused`(_ url: String) {
         #expect(throws: RedisAddress.Problem.isMalformed) { try RedisAddress(url) }

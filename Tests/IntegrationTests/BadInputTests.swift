@@ -148,7 +148,7 @@ import Testing
 
     @Test func `a Redis that is full keeps the old release live`() async throws {
         let server = try await OwnRedis(arguments: ["--maxmemory-policy", "noeviction"])
-        try await files.with(redis: server) { larder in
+        try await files.with(redis: server.url) { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")
             defer { worker.kill() }

@@ -34,14 +34,14 @@ struct CommandFeed {
 
     /// `redis`: one of the test's own, in place of the one that all tests share.
     func with(
-        redis: OwnRedis? = nil,
+        redis: String? = nil,
         _ body: (Larder) async throws -> Void
     ) async throws {
         try await TestServers.withDatabase { database in
             try await body(
                 Larder(
                     database: database.target,
-                    redis: redis?.url ?? TestServers.redisURL,
+                    redis: redis ?? TestServers.redisURL,
                     home: folder.path + "/home"
                 )
             )

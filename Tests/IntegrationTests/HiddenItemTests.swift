@@ -74,7 +74,7 @@ import Testing
 
     @Test func `a Redis that was emptied is told anew what is hidden`() async throws {
         let server = try await OwnRedis()
-        try await files.with(redis: server) { larder in
+        try await files.with(redis: server.url) { larder in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")
             defer { worker.kill() }

@@ -9,10 +9,13 @@ final class OwnRedis: Sendable {
     private let folder: TemporaryFolder
     private let arguments: [String]
     private let process = Mutex<BackgroundProcess?>(nil)
+    /// Where it listens beside its socket; 0 for nowhere.
+    let port: UInt16
     let address: RedisAddress
 
-    init(arguments: [String] = []) async throws {
+    init(port: UInt16 = 0, arguments: [String] = []) async throws {
         folder = try TemporaryFolder()
+        self.port = port
         self.arguments = arguments
         address = RedisAddress(socket: folder.path + "/redis.sock")
         try await start()
@@ -24,7 +27,8 @@ final class OwnRedis: Sendable {
         let started = try await BackgroundProcess(
             .name("redis-server"),
             [
-                "--port", "0", "--unixsocket", folder.path + "/redis.sock",
+                "--port", "\(port)", "--bind", "127.0.0.1", "--unixsocket",
+                folder.path + "/redis.sock",
                 "--dir", folder.path, "--save", "", "--appendonly", "no",
             ] + arguments
         )

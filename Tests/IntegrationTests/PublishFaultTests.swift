@@ -128,7 +128,7 @@ import Testing
         async throws
     {
         let server = try await OwnRedis()
-        try await files.with(redis: server) { larder in
+        try await files.with(redis: server.url) { larder in
             let file = try files.pipeline(feed: feed, model: "{ kind: popularity }")
             let client = Client(ConnectionSettings(larder.database))
             func through(_ proxy: RedisProxy) -> Larder {
@@ -175,7 +175,7 @@ import Testing
         let server = try await OwnRedis()
         // The second database is one that was restored from before the feed's first run.
         for releases in [1...2, 3...4] {
-            try await files.with(redis: server) { larder in
+            try await files.with(redis: server.url) { larder in
                 let worker = try await larder.start("worker")
                 defer { worker.kill() }
                 for release in releases {

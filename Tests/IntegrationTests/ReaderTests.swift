@@ -9,7 +9,9 @@ import Testing
 
 /// The readers of docs/cache.md, each asked the same questions of real keys.
 @Suite(.serialized, .timeLimit(Effort.limit)) struct ReaderTests {
-    private let client: RedisClient
+    private var client: RedisClient
+    /// The ports of a cluster, where that is asked in place of the server of all tests.
+    private var cluster: [UInt16] = []
     private let prefix = TestServers.uniqueFeed()
 
     init() throws { client = RedisClient(try TestServers.redis) }
@@ -187,10 +189,13 @@ import Testing
     ) async throws -> [Answer?] {
         struct Asked: Encodable {
             let socket: String
+            let cluster: [UInt16]
             let questions: [Question]
         }
         let socket = try #require(try TestServers.redis.socket)
-        let asked = try JSONEncoder().encode(Asked(socket: socket, questions: questions))
+        let asked = try JSONEncoder().encode(
+            Asked(socket: socket, cluster: cluster, questions: questions)
+        )
         let result = try await Subprocess.run(
             program,
             arguments: Arguments(arguments),
@@ -209,6 +214,19 @@ import Testing
 
     @Test func `Node reads every format`() async throws {
         try await check { try await script(.name("node"), ["Tests/readers.js"], $0) }
+    }
+
+    @Test func `Python and Node read from a cluster`() async throws {
+        let cluster = try await OwnCluster()
+        var tests = self
+        tests.client = RedisClient(try cluster.address)
+        tests.cluster = cluster.primaries.map(\.port)
+        try await tests.check { [tests] in
+            try await tests.script(.path(".tools/bin/python"), ["Tests/readers.py"], $0)
+        }
+        try await tests.check { [tests] in
+            try await tests.script(.name("node"), ["Tests/readers.js"], $0)
+        }
     }
 
     @Test func `the function answers in one round trip`() async throws {

@@ -10,18 +10,9 @@ import Testing
 
     init() throws { files = try CommandFeed() }
 
-    /// The lines of docs/cache.md that make the users, with passwords.
-    private func users() throws -> [[String]] {
-        let text = try String(contentsOfFile: "docs/cache.md", encoding: .utf8)
-        return text.split(separator: "\n").filter { $0.contains("ACL SETUSER") }.map { line in
-            line.replacing("PASSWORD", with: "p%w@d").split(separator: " ").map(String.init)
-        }
-    }
-
-    private func larder(_ larder: Larder, _ server: OwnRedis, as user: String) -> Larder {
-        var address = server.address
-        (address.user, address.password) = (user, "p%w@d")
-        var other = Larder(database: larder.database, redis: address.url, home: larder.home)
+    private func larder(_ larder: Larder, _ server: OwnRedis, as user: RedisUser) -> Larder {
+        let url = user.url(at: server.address)
+        var other = Larder(database: larder.database, redis: url, home: larder.home)
         other.log = larder.log
         return other
     }
@@ -30,10 +21,12 @@ import Testing
         async throws
     {
         let server = try await OwnRedis()
-        for words in try users() { try await RedisClient(server.address).command(words) }
+        for words in try RedisUser.documented() {
+            try await RedisClient(server.address).command(words)
+        }
         // Who gives no name may do nothing.
         _ = try await server.ask("ACL", "SETUSER", "default", "-@all")
-        try await files.with(redis: server) { plain in
+        try await files.with(redis: server.url) { plain in
             let feed = TestServers.uniqueFeed()
             let file = try files.pipeline(
                 feed: feed,
@@ -41,8 +34,8 @@ import Testing
                 publish: "{ expire: 1h, rate: 1000 }"
             )
             let (writer, reader) = (
-                larder(plain, server, as: "larder-writer"),
-                larder(plain, server, as: "larder-reader")
+                larder(plain, server, as: .writer),
+                larder(plain, server, as: .reader)
             )
             let worker = try await writer.start("worker")
             defer { worker.kill() }

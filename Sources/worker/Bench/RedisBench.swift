@@ -47,6 +47,10 @@ struct RedisBenchCommand: AsyncParsableCommand {
 
     func run() async throws {
         let client = RedisClient(try StoreOptions.redisAddress(redisURL))
+        let about = try await client.command("INFO", "cluster").text ?? ""
+        if about.contains("cluster_enabled:1") {
+            throw ValidationError("this is a Redis Cluster; the benchmark is of one server")
+        }
         guard case .integer(0) = try await client.command("DBSIZE") else {
             throw ValidationError(
                 "there are keys in this database of Redis; give an empty one, as redis://host:6379/15"

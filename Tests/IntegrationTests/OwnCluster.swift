@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+import CacheWriter
+import Subprocess
+import TestSupport
+
+/// Three primaries, each with a replica, for one test.
+final class OwnCluster: Sendable {
+    let primaries: [OwnRedis]
+    let replicas: [OwnRedis]
+
+    init() async throws {
+        var servers: [OwnRedis] = []
+        for _ in 0..<6 {
+            servers.append(
+                try await OwnRedis(
+                    port: freePort(),
+                    arguments: [
+                        "--cluster-enabled", "yes", "--cluster-port", "\(freePort())",
+                        "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0",
+                        "--cluster-replica-validity-factor", "0",
+                    ]
+                )
+            )
+        }
+        primaries = Array(servers[..<3])
+        replicas = Array(servers[3...])
+        for (place, server) in primaries.enumerated() {
+            let first = 16_384 * place / 3
+            let last = 16_384 * (place + 1) / 3 - 1
+            try await server.command("CLUSTER", "ADDSLOTSRANGE", "\(first)", "\(last)")
+            try await server.command("CLUSTER", "SET-CONFIG-EPOCH", "\(place + 1)")
+        }
+        for server in servers {
+            let bus = try await servers[0].busPort()
+            try await server.command(
+                "CLUSTER",
+                "MEET",
+                "127.0.0.1",
+                "\(servers[0].port)",
+                "\(bus)"
+            )
+        }
+        try await waitUntil("all know each other") {
+            try await self.all { try await $0.clusterInfo("cluster_known_nodes") == "6" }
+        }
+        for (primary, replica) in zip(primaries, replicas) {
+            try await replica.command("CLUSTER", "REPLICATE", primary.clusterID())
+        }
+        try await waitUntil("the cluster is there") {
+            let isWhole = try await self.all {
+                try await $0.clusterInfo("cluster_state") == "ok"
+            }
+            guard isWhole else { return false }
+            for primary in self.primaries where try await primary.replicaCount() != 1 {
+                return false
+            }
+            return true
+        }
+    }
+
+    private func all(_ test: (OwnRedis) async throws -> Bool) async throws -> Bool {
+        for server in primaries + replicas where try await !test(server) { return false }
+        return true
+    }
+
+    /// Names one primary; the others are learned from it.
+    var address: RedisAddress { get throws { try RedisAddress(url(of: primaries[..<1])) } }
+
+    func url(of servers: ArraySlice<OwnRedis>) -> String {
+        "redis://" + servers.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+    }
+
+    /// Moves so many slots from one primary to another, keys and all, as an operator does.
+    func reshard(_ slots: Int, from: Int, to: Int) async throws {
+        let result = try await run(
+            .name("redis-cli"),
+            arguments: [
+                "--cluster", "reshard", "127.0.0.1:\(primaries[0].port)",
+                "--cluster-from", primaries[from].clusterID(),
+                "--cluster-to", primaries[to].clusterID(),
+                "--cluster-slots", "\(slots)", "--cluster-yes",
+            ],
+            output: .string(limit: 10 << 20)
+        )
+        guard result.terminationStatus.isSuccess else {
+            throw ReshardFailed(output: result.standardOutput)
+        }
+    }
+
+    struct ReshardFailed: Error {
+        let output: String
+    }
+}
+
+extension OwnRedis {
+    func clusterID() async throws -> String {
+        try await ask("CLUSTER", "MYID").text ?? ""
+    }
+
+    func clusterInfo(_ field: String) async throws -> String? {
+        try await ask("CLUSTER", "INFO").text?.split(whereSeparator: \.isNewline)
+            .first { $0.hasPrefix(field + ":") }.map { String($0.dropFirst(field.count + 1)) }
+    }
+
+    func busPort() async throws -> String {
+        guard case .array(let words) = try await ask("CONFIG", "GET", "cluster-port"),
+            words.count == 2
+        else { return "" }
+        return words[1].text ?? ""
+    }
+
+    /// `master` or `slave`.
+    func role() async throws -> String? {
+        guard case .array(let role) = try await ask("ROLE") else { return nil }
+        return role.first?.text
+    }
+
+    func replicaCount() async throws -> Int {
+        guard case .array(let role) = try await ask("ROLE"), role.count == 3,
+            case .array(let replicas) = role[2]
+        else { return 0 }
+        return replicas.count
+    }
+}
