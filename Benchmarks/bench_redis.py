@@ -4,9 +4,9 @@
 `make bench CASE=redis` fills a Redis of its own over a Unix socket, in turns, with lists of ten JSON ids, keys of 19
 bytes and an expiry: a million of them, redis-py 200,000. Ours encodes the lists too; so does the C program.
 redis-benchmark sends one value all the time, redis-py lists that were made before. Then ours alone: every format
-with 10 and 20 entries, and what Redis' memory comes to. Memory beside that of Gorse's layout, 100 entries a user.
+with 10 and 20 entries, plain and compact, and what Redis' memory comes to. Memory beside that of Gorse's layout, 100 entries a user.
 """
-import argparse, json, os, re, statistics, subprocess, sys, threading, time
+import argparse, itertools, json, os, re, statistics, subprocess, sys, threading, time
 import redis
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -23,10 +23,11 @@ def run(command):
     return done.stdout
 
 
-def ours(users, k=10, layout="json", rate=None):
+def ours(users, k=10, layout="json", rate=None, compact=False):
     CLIENT.flushdb()
     lines = run([LARDER, "bench", "redis", "--redis-url", URL, "--users", str(users), "--k", str(k),
-                 "--format", layout, "--json"] + (["--rate", str(rate)] if rate else [])).splitlines()
+                 "--format", layout, "--json"] + (["--rate", str(rate)] if rate else []) +
+                (["--compact"] if compact else [])).splitlines()
     return {m["what"]: m["value"] for m in map(json.loads, lines)}
 
 
@@ -137,12 +138,12 @@ def main():
         value = statistics.median(found[what] for found in all_of_it)
         results.append(dict(case="redis", what=what, value=value))
         print(f"  {what:26} {value:.2f}")
-    for k in (10, 20):
-        for layout in ("json", "json-scored", "packed", "packed-scored"):
-            found = ours(users, k, layout)
-            results.append(dict(case="redis", k=k, format=layout, **found))
-            print(f"  k {k}, {layout:14} {found['lists written']:10,.0f} lists/s, {found['memory of Redis']:6.0f} bytes of Redis a user, "
-                  f"verified and live after {found['verified and live after']:.2f} s", flush=True)
+    CLIENT.config_set("hash-max-listpack-value", 4096)
+    for compact, k, layout in itertools.product((False, True), (10, 20), ("json", "json-scored", "packed", "packed-scored")):
+        found = ours(users, k, layout, compact=compact)
+        results.append(dict(case="redis", k=k, format=layout, compact=compact, **found))
+        print(f"  k {k}, {layout:14}{' compact' if compact else '':8} {found['lists written']:10,.0f} lists/s, {found['memory of Redis']:6.0f} bytes of Redis a user, "
+              f"verified and live after {found['verified and live after']:.2f} s", flush=True)
     results += paced()
     mib = gorse(), ours(users // 10, 100, "json-scored")["memory of Redis"], ours(users // 10, 100, "packed-scored")["memory of Redis"]
     results.append(dict(case="redis", k=100, gorse=mib[0], json_scored=mib[1], packed_scored=mib[2]))

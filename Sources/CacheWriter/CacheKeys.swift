@@ -29,19 +29,6 @@ struct CacheKeys: Sendable {
     func defaultList(_ release: Int) -> String { "rec:\(feed):\(release):_default" }
     func meta(_ release: Int) -> String { "rec:\(feed):\(release):_meta" }
 
-    /// Our own names start with an underscore; an id that does too gets another in front.
-    func list(_ release: Int, _ id: some Collection<UInt8>) -> [UInt8] {
-        Self.list(lists(release), id)
-    }
-
     /// What the keys of a release's lists begin with.
     func lists(_ release: Int) -> [UInt8] { Array("rec:\(feed):\(release):".utf8) }
-
-    static func list(_ start: [UInt8], _ id: some Collection<UInt8>) -> [UInt8] {
-        var key = start
-        key.reserveCapacity(start.count + id.count + 1)
-        if id.first == UInt8(ascii: "_") { key.append(UInt8(ascii: "_")) }
-        key.append(contentsOf: id)
-        return key
-    }
 }

@@ -8,19 +8,18 @@ extension FeedCache {
         release: Int,
         expire: Duration
     ) async throws(CacheError) -> (commands: [UInt8], lists: Int) {
+        let lists = try await lists(of: release)
         var questions = RESPBuffer()
-        for id in ids {
-            questions.begin(2)
-            questions.append(argument: "GET".utf8)
-            questions.append(argument: keys.list(release, id))
-        }
+        for id in ids { lists.read(id, in: &questions) }
         let set = ExpiringSet(expire)
         var copy = RESPBuffer()
+        var count = 0
         for (id, reply) in zip(ids, try await client.read(questions)) {
             guard case .bytes(let list) = reply else { continue }
-            set.append(keys.list(release, id), list, to: &copy)
+            lists.write(id, list, set, to: &copy)
+            count += 1
         }
-        return (copy.bytes, copy.count)
+        return (copy.bytes, count)
     }
 
     /// Everything else, the pointer last: nobody reads the release before it is whole.

@@ -107,9 +107,10 @@ extension FeedCache {
         return try await client.read(buffer).allSatisfy { $0 == .integer(1) }
     }
 
-    /// Unlinks the description of a release and its lists for those without one, to which the pointer cannot move
-    /// any more; false, and nothing done, when the release is live or an arm of a split.
-    package func removeHead(release: Int) async throws(CacheError) -> Bool {
+    /// Takes a release out of use: the pointer cannot move to it any more.
+    ///
+    /// False, and nothing done, when the release is live or an arm of a split.
+    package func retire(release: Int) async throws(CacheError) -> Bool {
         let script = """
             if redis.call('GET', KEYS[1]) == ARGV[1] then return 0 end
             local split = redis.call('HGET', KEYS[2], 'split') or ''
@@ -126,16 +127,20 @@ extension FeedCache {
             String(release),
             keys.state(release)
         )
-        guard isAway == .integer(1) else { return false }
-        let written = try await client.command("SMEMBERS", keys.fallbacks(release))
-        guard case .array(let fallbacks) = written else { return true }
+        return isAway == .integer(1)
+    }
+
+    /// Unlinks the description of a release that was retired, and its lists for those without one; after its other
+    /// lists, of which the description says where they stand.
+    package func removeHead(release: Int) async throws(CacheError) {
         var buffer = RESPBuffer()
-        for key in [keys.defaultList(release), keys.meta(release), keys.fallbacks(release)]
-            + fallbacks.compactMap(\.text)
-        {
+        let written = try await client.command("SMEMBERS", keys.fallbacks(release))
+        if case .array(let fallbacks) = written {
+            for key in fallbacks.compactMap(\.text) { buffer.append("UNLINK", key) }
+        }
+        for key in [keys.defaultList(release), keys.fallbacks(release), keys.meta(release)] {
             buffer.append("UNLINK", key)
         }
         for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
-        return true
     }
 }

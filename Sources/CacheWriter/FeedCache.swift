@@ -18,9 +18,14 @@ package struct FeedCache: Sendable {
     // MARK: writing a release
 
     /// For lists of a release, without any as yet.
-    package func batch(release: Int, expire: Duration) -> ListBatch {
-        ListBatch(keys, release: release, expire: expire)
+    ///
+    /// `buckets`: as in `Meta`.
+    package func batch(release: Int, buckets: Int? = nil, expire: Duration) -> ListBatch {
+        ListBatch(ListKeys(keys, release: release, buckets: buckets), expire: expire)
     }
+
+    /// How many hashes so many lists are divided among where they are compact.
+    package static func buckets(for lists: Int) -> Int { ListKeys.buckets(for: lists) }
 
     /// Writes lists and returns the bytes sent; every reply was read and none was an error.
     @discardableResult
@@ -113,6 +118,8 @@ package struct FeedCache: Sendable {
         package let k: Int
         /// Entries beyond k.
         package let spare: Int
+        /// How many hashes the lists are divided among; nil where each list has its own key.
+        package let buckets: Int?
         /// `users`, `items` or `sessions`.
         package let listsFor: String
         package let count: Int
@@ -124,6 +131,7 @@ package struct FeedCache: Sendable {
             format: ListFormat,
             k: Int,
             spare: Int,
+            buckets: Int? = nil,
             listsFor: String,
             count: Int,
             dataset: String,
@@ -133,6 +141,7 @@ package struct FeedCache: Sendable {
             self.format = format
             self.k = k
             self.spare = spare
+            self.buckets = buckets
             self.listsFor = listsFor
             self.count = count
             self.dataset = dataset
@@ -171,6 +180,9 @@ package struct FeedCache: Sendable {
             "created",
             meta.created
         )
+        if let buckets = meta.buckets {
+            buffer.append("HSET", keys.meta(release), "buckets", String(buckets))
+        }
         buffer.append("EXPIRE", keys.meta(release), set.seconds)
         for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
         // Last, because it says that the release is whole; and it may have been published already.
@@ -197,13 +209,12 @@ package struct FeedCache: Sendable {
         format: ListFormat,
         k: Int
     ) async throws(CacheError) {
+        let lists = try await self.lists(of: release)
         for start in stride(from: 0, to: samples.count, by: 500) {
             let part = samples[start..<min(start + 500, samples.count)]
             var buffer = RESPBuffer()
             for sample in part {
-                buffer.begin(2)
-                buffer.append(argument: "GET".utf8)
-                buffer.append(argument: keys.list(release, sample.id))
+                lists.read(sample.id, in: &buffer)
             }
             for (sample, reply) in zip(part, try await client.exchange(buffer)) {
                 try check(sample, reply, release, format, k)
@@ -236,26 +247,39 @@ package struct FeedCache: Sendable {
         }
     }
 
+    /// Whether Redis keeps the hash that has the list of an id as a table, which takes more memory than a key for each
+    /// list.
+    package func isInTable(_ id: [UInt8], release: Int) async throws(CacheError) -> Bool {
+        let key = try await lists(of: release).place(of: id).key
+        var question = RESPBuffer()
+        question.begin(3)
+        for word in [Array("OBJECT".utf8), Array("ENCODING".utf8), key] {
+            question.append(argument: word)
+        }
+        return try await client.ask(question).first?.text == "hashtable"
+    }
+
     /// Lists of a release, live or not; nil for ids that have none.
     package func lists(
         _ ids: [[UInt8]],
         release: Int
     ) async throws(CacheError) -> (lists: [[ListFormat.Entry]?], defaultList: [ListFormat.Entry]) {
         var head = RESPBuffer()
-        head.append("HGET", keys.meta(release), "format")
+        head.append("HMGET", keys.meta(release), "format", "buckets")
         head.append("GET", keys.defaultList(release))
         let replies = try await client.read(head)
         // A release that is gone has no lists.
-        guard let format = replies[0].text.flatMap({ ListFormat(rawValue: $0) }) else {
+        guard case .array(let meta) = replies[0],
+            let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) })
+        else {
             return ([[ListFormat.Entry]?](repeating: nil, count: ids.count), [])
         }
+        let places = ListKeys(keys, release: release, buckets: meta[1].text.flatMap { Int($0) })
         var lists: [[ListFormat.Entry]?] = []
         for start in stride(from: 0, to: ids.count, by: 500) {
             var buffer = RESPBuffer()
             for id in ids[start..<min(start + 500, ids.count)] {
-                buffer.begin(2)
-                buffer.append(argument: "GET".utf8)
-                buffer.append(argument: keys.list(release, id))
+                places.read(id, in: &buffer)
             }
             for reply in try await client.read(buffer) {
                 switch reply {
@@ -270,17 +294,20 @@ package struct FeedCache: Sendable {
 
     // MARK: garbage
 
-    /// Unlinks lists of a release that is not live, by name: never SCAN or KEYS.
+    /// Where the lists of a release stand, as its description has it.
+    func lists(of release: Int) async throws(CacheError) -> ListKeys {
+        let buckets = try await client.command("HGET", keys.meta(release), "buckets").text
+        return ListKeys(keys, release: release, buckets: buckets.flatMap { Int($0) })
+    }
+
+    /// Removes lists of a release that is not live, by name: never SCAN or KEYS.
     package func remove(
         _ ids: [ArraySlice<UInt8>],
         release: Int
     ) async throws(CacheError) {
+        let lists = try await lists(of: release)
         var buffer = RESPBuffer()
-        for id in ids {
-            buffer.begin(2)
-            buffer.append(argument: "UNLINK".utf8)
-            buffer.append(argument: keys.list(release, id))
-        }
+        for id in ids { lists.remove(id, in: &buffer) }
         try await client.pipeline(buffer)
     }
 }

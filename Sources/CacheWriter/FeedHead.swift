@@ -30,6 +30,8 @@ struct FeedHead: Sendable {
         let format: ListFormat
         /// Entries of a list; more may stand in it, for when some are hidden.
         let k: Int
+        /// As in `FeedCache.Meta`.
+        let buckets: Int?
         /// `users`, `items` or `sessions`.
         let listsFor: String
     }
@@ -53,7 +55,9 @@ struct FeedHead: Sendable {
         let split = told[1].text.flatMap { Split($0) }
         let releases = [version.live] + (split?.arms.compactMap(\.release) ?? [])
         var about = RESPBuffer()
-        for release in releases { about.append("HMGET", keys.meta(release), "format", "k", "for") }
+        for release in releases {
+            about.append("HMGET", keys.meta(release), "format", "k", "for", "buckets")
+        }
         var found: [Int: Release] = [:]
         for (number, reply) in zip(releases, try await client.read(about)) {
             found[number] = Release(number, reply)
@@ -86,7 +90,7 @@ struct FeedHead: Sendable {
 }
 
 extension FeedHead.Release {
-    /// Of what `HMGET meta format k for` answers; nil where the release is gone.
+    /// Of what `HMGET meta format k for buckets` answers; nil where the release is gone.
     init?(_ number: Int, _ reply: Reply) {
         guard case .array(let meta) = reply,
             let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) }),
@@ -96,5 +100,6 @@ extension FeedHead.Release {
         self.format = format
         self.k = k
         listsFor = meta[2].text ?? ""
+        buckets = meta[3].text.flatMap { Int($0) }
     }
 }

@@ -80,7 +80,7 @@ package actor FeedReader {
             var again: [Int] = []
             for (place, asked) in zip(open, asked) {
                 let question = questions[place]
-                let found = (asked?.keys ?? []).map { lists[$0.reply] }
+                let found = (asked?.lists ?? []).map { lists[$0.reply] }
                 switch changes[question.feed] {
                 case .changed: again.append(place)
                 case .failed(let error): answers[place] = .failure(error)
@@ -138,15 +138,13 @@ package actor FeedReader {
     /// What is read in one round trip; once, however many ask for it, as all do for the default list.
     private struct Reads {
         private(set) var commands = RESPBuffer()
-        private var places: [[UInt8]: Int] = [:]
+        private var replies: [ListKeys.Place: Int] = [:]
 
-        /// The place of the reply.
-        mutating func get(_ key: [UInt8]) -> Int {
-            if let place = places[key] { return place }
-            commands.begin(2)
-            commands.append(argument: "GET".utf8)
-            commands.append(argument: key)
-            places[key] = commands.count - 1
+        /// Which reply is its list.
+        mutating func read(_ place: ListKeys.Place) -> Int {
+            if let reply = replies[place] { return reply }
+            place.read(in: &commands)
+            replies[place] = commands.count - 1
             return commands.count - 1
         }
     }
@@ -155,24 +153,28 @@ package actor FeedReader {
     private struct Asked {
         let release: FeedHead.Release
         let arm: String?
-        let keys: [(source: Lookup.Source, key: [UInt8], reply: Int)]
+        let lists: [(source: Lookup.Source, place: ListKeys.Place, reply: Int)]
     }
 
     private func ask(_ question: Question, _ head: FeedHead, _ reads: inout Reads) -> Asked {
         let names = CacheKeys(feed: question.feed)
         let (release, arm) = head.release(for: question.reader ?? question.id, arm: question.arm)
-        var keys = [(Lookup.Source.list, names.list(release.number, question.id.utf8))]
+        let own = ListKeys(names, release: release.number, buckets: release.buckets)
+        var lists = [(Lookup.Source.list, own.place(of: question.id.utf8))]
+        func add(_ source: Lookup.Source, _ key: String) {
+            lists.append((source, ListKeys.Place(key: Array(key.utf8), field: nil)))
+        }
         for (source, value) in [(.segment, question.segment), (.category, question.category)]
             as [(Lookup.Source, String?)]
         {
             guard let value else { continue }
-            keys.append((source, Array(names.fallback(release.number, source, value).utf8)))
+            add(source, names.fallback(release.number, source, value))
         }
-        keys.append((.default, Array(names.defaultList(release.number).utf8)))
+        add(.default, names.defaultList(release.number))
         return Asked(
             release: release,
             arm: arm,
-            keys: keys.map { ($0, $1, reads.get($1)) }
+            lists: lists.map { ($0, $1, reads.read($1)) }
         )
     }
 
@@ -183,19 +185,20 @@ package actor FeedReader {
         _ replies: [Reply]
     ) throws(CacheError) -> Lookup {
         let release = asked.release
-        for ((source, bytes, _), reply) in zip(asked.keys, replies) {
+        for ((source, place, _), reply) in zip(asked.lists, replies) {
             if case .error(let words) = reply { throw .refused(words) }
             guard case .bytes(let list) = reply else { continue }
-            let key = String(decoding: bytes, as: UTF8.self)
             guard let entries = release.format.decode(list) else {
-                throw .damaged("the list at \(key) is not in the format \(release.format.rawValue)")
+                throw .damaged(
+                    "the list at \(place.text) is not in the format \(release.format.rawValue)"
+                )
             }
             let shown = entries.lazy.filter { !head.hidden.contains($0.id) }
             return Lookup(
                 release: release.number,
                 arm: asked.arm,
                 source: source,
-                key: key,
+                key: place.text,
                 entries: Array(shown.prefix(question.k ?? release.k)),
                 k: release.k,
                 hasScores: release.format.hasScores,

@@ -21,10 +21,12 @@ enum HashSlot {
     static func of(_ command: Int, in commands: RESPBuffer) -> Int? {
         let name = commands.argument(0, of: command) ?? []
         if keyless.contains(where: { $0.elementsEqual(name) }) { return nil }
-        return commands.argument(eval.elementsEqual(name) ? 3 : 1, of: command).map { of($0) }
+        let place = places.first { $0.0.elementsEqual(name) }?.1 ?? 1
+        return commands.argument(place, of: command).map { of($0) }
     }
 
-    private static let eval = Array("EVAL".utf8)
+    /// Commands whose key is not their first argument.
+    private static let places = [("EVAL", 3), ("OBJECT", 2)].map { (Array($0.utf8), $1) }
     private static let keyless = ["CLUSTER", "FUNCTION"].map { Array($0.utf8) }
 
     private static let table = (0..<256).map { byte in

@@ -4,13 +4,14 @@
 /// of them.
 package struct ListBatch: Sendable {
     private(set) var commands = RESPBuffer()
+    package private(set) var count = 0
     private let set: ExpiringSet
-    private let start: [UInt8]
+    private let keys: ListKeys
     private var value: [UInt8] = []
 
-    init(_ keys: CacheKeys, release: Int, expire: Duration) {
+    init(_ keys: ListKeys, expire: Duration) {
         set = ExpiringSet(expire)
-        start = keys.lists(release)
+        self.keys = keys
     }
 
     /// How many lists are written at a time: a few MiB, so that memory stays flat and a cancel is obeyed soon.
@@ -20,11 +21,10 @@ package struct ListBatch: Sendable {
         rate.map { min(4096, max(1, $0 / 50)) } ?? 4096
     }
 
-    package var count: Int { commands.count }
-
     /// Adds the list of an id, as it is to stand in Redis.
     package mutating func append(_ id: some Collection<UInt8>, _ list: [UInt8]) {
-        set.append(CacheKeys.list(start, id), list, to: &commands)
+        keys.write(id, list, set, to: &commands)
+        count += 1
     }
 
     /// Adds the list of an id; `scores`: one of each item.

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-private import Crypto
 
 /// Shares of a feed's ids that read different releases: `salt A=42:90 B=live:10`.
 ///
@@ -55,8 +54,7 @@ package struct Split: Sendable, Equatable {
     package var text: String { ([salt] + arms.map(\.text)).joined(separator: " ") }
 
     package func arm(of id: String) -> Arm {
-        let digest = Insecure.SHA1.hash(data: Array("\(salt):\(id)".utf8))
-        let hash = digest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+        let hash = IDHash.of("\(salt):\(id)".utf8)
         let total = arms.reduce(0) { $0 + $1.share }
         var place = (hash * total) >> 32
         for arm in arms {

@@ -17,9 +17,14 @@ struct HashSlotTests {
         var commands = RESPBuffer()
         commands.append("SET", "foo", "{bar}")
         commands.append("EVAL", "return {1}", "2", "foo", "bar")
+        commands.append("OBJECT", "ENCODING", "foo")
         commands.append("PING")
         commands.append("CLUSTER", "SLOTS")
         commands.append("FUNCTION", "LOAD", "foo")
-        #expect((0..<5).map { HashSlot.of($0, in: commands) } == [12_182, 12_182, nil, nil, nil])
+        #expect(
+            (0..<6).map { HashSlot.of($0, in: commands) } == [
+                12_182, 12_182, 12_182, nil, nil, nil,
+            ]
+        )
     }
 }

@@ -117,7 +117,10 @@ struct CacheKeysTests {
 
     @Test func `an id that starts with an underscore cannot be one of our own names`() {
         func key(_ id: String) -> String {
-            String(decoding: keys.list(7, Array(id.utf8)), as: UTF8.self)
+            String(
+                decoding: ListKeys(keys, release: 7, buckets: nil).place(of: id.utf8).key,
+                as: UTF8.self
+            )
         }
         #expect(key("259") == "rec:for-you:7:259")
         #expect(key("_default") == "rec:for-you:7:__default")

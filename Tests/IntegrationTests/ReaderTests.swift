@@ -30,12 +30,21 @@ import Testing
         let name: String
         let format: ListFormat
         let items: [String]
+        let buckets: Int?
     }
 
     private var feeds: [Feed] {
         ListFormat.allCases.flatMap { format in
-            Self.catalogues.map { kind, items in
-                Feed(name: "\(prefix)-\(format.rawValue)-\(kind)", format: format, items: items)
+            Self.catalogues.flatMap { kind, items in
+                [nil, 3].map { buckets in
+                    Feed(
+                        name:
+                            "\(prefix)-\(format.rawValue)-\(kind)\(buckets.map { "-\($0)" } ?? "")",
+                        format: format,
+                        items: items,
+                        buckets: buckets
+                    )
+                }
             }
         }
     }
@@ -49,11 +58,14 @@ import Testing
             return encoder.encode(items, scores: items.map { Float($0) / 7 - 2 })
         }
         for release in 1...2 {
+            // One of the two releases of a compact feed is not.
+            let buckets = release == 2 ? feed.buckets : nil
             _ = try await cache.write(
                 Self.ids.dropLast(2).enumerated().map { place, id in
                     FeedCache.List(id: ArraySlice(id.utf8), bytes: list(release * 10 + place))
                 },
                 release: release,
+                buckets: buckets,
                 expire: .seconds(600)
             )
             try await cache.write(
@@ -70,6 +82,7 @@ import Testing
                     format: feed.format,
                     k: 5,
                     spare: 3,
+                    buckets: buckets,
                     listsFor: "users",
                     count: Self.ids.count,
                     dataset: "d",

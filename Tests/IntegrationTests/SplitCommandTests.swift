@@ -98,7 +98,7 @@ import Testing
         let id = try #require((0..<64).map { "u\($0)" }.first { split.arm(of: $0).name == "A" })
         #expect(try await reader.lookup(.init(feed: "f", id: id))?.release == 1)
         // Not while it has readers; and an older word about the split is not heard.
-        #expect(try await !cache.removeHead(release: 1))
+        #expect(try await !cache.retire(release: 1))
         try await cache.setRules(hidden: [], split: nil, version: 1)
         #expect(try await reader.lookup(.init(feed: "f", id: id))?.arm == "A")
 
@@ -109,7 +109,7 @@ import Testing
         #expect(found.release == 2 && found.arm == nil)
         #expect(found.entries.map(\.id) == ["r2"])
         try await cache.setRules(hidden: [], split: nil, version: 3)
-        #expect(try await cache.removeHead(release: 1))
+        #expect(try await cache.retire(release: 1))
     }
 
     @Test func `what is no split is told`() async throws {

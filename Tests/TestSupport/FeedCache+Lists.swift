@@ -17,9 +17,10 @@ extension FeedCache {
     package func write(
         _ lists: [List],
         release: Int,
+        buckets: Int? = nil,
         expire: Duration
     ) async throws(CacheError) -> Int {
-        var batch = batch(release: release, expire: expire)
+        var batch = batch(release: release, buckets: buckets, expire: expire)
         for list in lists { batch.append(list.id, list.bytes) }
         return try await write(batch)
     }

@@ -1,6 +1,5 @@
 // A feed's lists from Redis (npm install redis@4); docs/cache.md has the keys.
-const { createHash } = require("crypto");
-const { commandOptions } = require("redis");
+const { createHash } = require("crypto"), { commandOptions } = require("redis");
 const { unpack } = require("./packed"); // not needed for json
 
 exports.Feed = class {
@@ -11,16 +10,18 @@ exports.Feed = class {
     const { redis, keys } = this, bytes = commandOptions({ returnBuffers: true });
     if (Date.now() > this.until) { // what is live may be 5 s old
       this.head = await Promise.all([redis.get(`${keys}live`), redis.hGet(`{${keys}live}:head`, "split")]);
-      this.until = Date.now() + 5000;
+      Object.assign(this, { about: {}, until: Date.now() + 5000 });
     }
     const [live, split] = this.head, tries = [["list", id.startsWith("_") ? `_${id}` : id],
       segment && ["segment", `_segment:${segment}`], category && ["category", `_category:${category}`],
       ["default", "_default"]].filter(Boolean);
     for (const { release, arm } of [...arms(split, id, live), { release: live, arm: null }]) {
+      const start = `${keys}${release}:`, fields = ["format", "k", "buckets"];
+      const [format, usual, buckets] = this.about[release] ??= await redis.hmGet(`${start}_meta`, fields);
+      const get = ([source, name]) => source !== "list" || !buckets ? redis.get(bytes, start + name)
+        : redis.hGet(bytes, `${start}_b:${Math.floor(hash(id) * buckets / 2 ** 32)}`, id); // compact
       // Commands of one turn of the event loop are sent together.
-      const [hidden, [format, usual], ...lists] = await Promise.all([
-        redis.sMembers(`{${keys}live}:hidden`), redis.hmGet(`${keys}${release}:_meta`, ["format", "k"]),
-        ...tries.map(([, name]) => redis.get(bytes, `${keys}${release}:${name}`))]);
+      const [hidden, ...lists] = await Promise.all([redis.sMembers(`{${keys}live}:hidden`), ...tries.map(get)]);
       const found = lists.findIndex(list => list);
       if (!format || found < 0) continue;
       const entries = format.startsWith("json") ? JSON.parse(lists[found]) : unpack(lists[found]);
@@ -30,11 +31,10 @@ exports.Feed = class {
     return null;
   }
 };
-
+function hash(text) { return createHash("sha1").update(text).digest().readUInt32BE(); }
 function arms(split, id, live) { // such as `salt A=42:90 B=live:10`
   const [salt, ...arms] = (split ?? "").split(" "), shares = arms.map(arm => Number(arm.split(":")[1]));
-  const hash = parseInt(createHash("sha1").update(`${salt}:${id}`).digest("hex").slice(0, 8), 16);
-  let place = Math.floor(hash * shares.reduce((a, b) => a + b, 0) / 2 ** 32);
+  let place = Math.floor(hash(`${salt}:${id}`) * shares.reduce((a, b) => a + b, 0) / 2 ** 32);
   const [name, release] = (arms.find((_, n) => (place -= shares[n]) < 0) ?? "").split(/[=:]/);
   return name ? [{ release: release === "live" ? live : release, arm: name }] : [];
 }

@@ -67,13 +67,15 @@ local function shown(format, list, k, hidden)
   return close(list, kept, kept_scores)
 end
 
+-- The first 32 bits of the SHA-1.
+local function hash(text) return tonumber(string.sub(redis.sha1hex(text), 1, 8), 16) end
+
 -- The release and arm of an id in a split such as `salt A=42:90 B=live:10`.
 local function share(split, id, live)
   local salt, arms = string.match(split, '^(%S+) (.*)$')
   local total = 0
   for part in string.gmatch(arms, ':(%d+)') do total = total + part end
-  local hash = tonumber(string.sub(redis.sha1hex(salt .. ':' .. id), 1, 8), 16)
-  local place = math.floor(hash * total / 4294967296)
+  local place = math.floor(hash(salt .. ':' .. id) * total / 4294967296)
   for name, release, part in string.gmatch(arms, '(%S+)=(%w+):(%d+)') do
     if place < tonumber(part) then return release == 'live' and live or release, name end
     place = place - part
@@ -87,7 +89,7 @@ local function rec_get(keys, args)
   local braced = '{' .. keys[1] .. '}:'
   local id, k, segment, category = args[1], tonumber(args[2] or ''), args[3] or '', args[4] or ''
   local function meta(release)
-    return redis.call('HMGET', feed .. release .. ':_meta', 'format', 'k', 'spare')
+    return redis.call('HMGET', feed .. release .. ':_meta', 'format', 'k', 'spare', 'buckets')
   end
 
   local release, arm = live, ''
@@ -103,7 +105,12 @@ local function rec_get(keys, args)
   tries[#tries + 1] = { 'default', '_default' }
   local hides = redis.call('EXISTS', braced .. 'hidden') == 1
   for _, try in ipairs(tries) do
-    local list = redis.call('GET', feed .. release .. ':' .. try[2])
+    local start, list = feed .. release .. ':', nil
+    if try[1] == 'list' and about[4] then
+      list = redis.call('HGET', start .. '_b:' .. math.floor(hash(id) * about[4] / 4294967296), id)
+    else
+      list = redis.call('GET', start .. try[2])
+    end
     if list then
       if hides or k or about[3] ~= '0' then
         list = shown(about[1], list, k or tonumber(about[2]), braced .. 'hidden')

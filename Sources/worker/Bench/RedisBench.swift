@@ -26,6 +26,9 @@ struct RedisBenchCommand: AsyncParsableCommand {
     @Option(help: "json, json-scored, packed or packed-scored.")
     var format = ListFormat.json
 
+    @Flag(help: "Some lists in a hash together.")
+    var compact = false
+
     @Option(help: "Lists a second at most.")
     var rate: Int?
 
@@ -61,7 +64,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
         let before = try await server(client)
         let own = processorSeconds()
         let start = ContinuousClock.now
-        let lists = Lists(items: items, k: k)
+        let lists = Lists(items: items, k: k, buckets: buckets)
         // As `predict` writes them: on the one thread of a slot.
         let slot = SerialQueueExecutor(label: "larder.slot")
         let bytes = try await Task(executorPreference: slot) { [users, rate] in
@@ -101,6 +104,8 @@ struct RedisBenchCommand: AsyncParsableCommand {
         for measurement in measured { try measurement.show(json: json) }
     }
 
+    private var buckets: Int? { compact ? FeedCache.buckets(for: users) : nil }
+
     private func publish(_ cache: FeedCache, _ list: (Int) -> [UInt8]) async throws {
         let ids = stride(from: 0, to: users, by: max(1, users / 1000))
         try await cache.writeHead(
@@ -109,6 +114,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
                 format: format,
                 k: k,
                 spare: 0,
+                buckets: buckets,
                 listsFor: "users",
                 count: users,
                 dataset: "none",
@@ -154,6 +160,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
 private struct Lists {
     let items: Int
     let k: Int
+    let buckets: Int?
 
     @concurrent func write(
         _ users: Int,
@@ -167,6 +174,7 @@ private struct Lists {
             guard first < users else { return nil }
             var batch = cache.batch(
                 release: RedisBenchCommand.release,
+                buckets: buckets,
                 expire: RedisBenchCommand.expire
             )
             for user in first..<min(first + size, users) {

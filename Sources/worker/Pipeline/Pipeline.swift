@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import CacheWriter
 import Predictor
 import Tables
 
@@ -136,7 +137,14 @@ struct Pipeline: Codable, Equatable, Sendable {
         var format: String
         /// Lists a second at most, of all workers together; nil: as fast as Redis takes them.
         var rate: Int?
+        /// Whether some lists share a hash; nil: each has its own key.
+        var compact: Bool?
         var fallback: Fallback?
+
+        /// How many hashes the lists of so many ids are divided among; nil where each has its own key.
+        func buckets(_ ids: Int) -> Int? {
+            compact == true ? FeedCache.buckets(for: ids) : nil
+        }
 
         /// Features whose values get lists of their own, for readers whose id has none.
         struct Fallback: Codable, Equatable, Sendable {

@@ -176,6 +176,8 @@ struct PipelineParser {
             ),
             rate: section.value("rate") == nil
                 ? nil : section.int("rate", default: 0, in: 100...100_000_000),
+            compact: section.value("compact") == nil
+                ? nil : section.bool("compact", default: false),
             fallback: section.section("fallback").map { fallback($0, dataset) }
         )
         section.finish()

@@ -54,12 +54,24 @@ struct CollectStep {
     /// False when the release went live meanwhile.
     private func remove(_ release: Releases.Release) async throws -> Bool {
         let cache = input.services.cache(release.feed)
-        guard try await cache.removeHead(release: release.number) else { return false }
+        guard try await cache.retire(release: release.number) else { return false }
         // Without its dataset a release cannot be named; its keys carry an expiry for this case.
-        let ids: Vocabulary
+        if let ids = try ids(of: release) { try await remove(ids, of: release, from: cache) }
+        try await cache.removeHead(release: release.number)
+        return true
+    }
+
+    private func ids(of release: Releases.Release) throws -> Vocabulary? {
         do {
-            ids = try input.services.ids(of: release)
-        } catch is ArtifactError { return true }
+            return try input.services.ids(of: release)
+        } catch is ArtifactError { return nil }
+    }
+
+    private func remove(
+        _ ids: Vocabulary,
+        of release: Releases.Release,
+        from cache: FeedCache
+    ) async throws {
         for first in stride(from: 0, to: ids.count, by: 10_000) {
             let part = (first..<min(first + 10_000, ids.count)).map {
                 ids.ids.bytes[ids.ids.range($0)]
@@ -69,6 +81,5 @@ struct CollectStep {
             // Readers come first: a pause after each 10,000 keys leaves them the server.
             if ids.count > 10_000 { try await Task.sleep(for: .milliseconds(50)) }
         }
-        return true
     }
 }

@@ -113,6 +113,7 @@ struct PredictStep {
             )
             var batch = cache.batch(
                 release: shard.release,
+                buckets: input.pipeline.publish.buckets(ids.count),
                 expire: .seconds(input.pipeline.publish.expireSeconds)
             )
             let wanted = range.filter(maker.isAsking)

@@ -46,6 +46,9 @@ struct PublishStep {
         try input.progress(0.3, "reading lists back")
         let samples = try samples(shards)
         try await verify(cache, samples, release: plan.release)
+        if input.pipeline.publish.compact == true, let sample = samples.first {
+            result.isInTables = try await cache.isInTable(sample.id, release: plan.release)
+        }
         // What is live already was moved there by an attempt before this one, and has passed.
         let isLive = expected == plan.release
         let pairs = try await pairs(
@@ -107,6 +110,9 @@ struct PublishStep {
                 format: format,
                 k: input.pipeline.predict.rules.k,
                 spare: input.pipeline.predict.spare ?? 0,
+                buckets: input.pipeline.publish.buckets(
+                    dataset.ids(of: input.pipeline.owners).count
+                ),
                 listsFor: input.pipeline.predict.audience.rawValue,
                 count: result.lists,
                 dataset: datasetID,

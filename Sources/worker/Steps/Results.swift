@@ -151,6 +151,8 @@ struct PublishResult: Codable, Sendable {
     var churn: Churn?
     /// Of the lists themselves; nil where the pipeline asks for nothing.
     var gates: GateResult?
+    /// Whether compact lists came to stand in tables, where they take more memory than otherwise.
+    var isInTables: Bool?
 }
 
 extension JobResult {

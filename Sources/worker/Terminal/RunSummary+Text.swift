@@ -23,6 +23,11 @@ extension RunSummary {
                 """
             )
             if let churn = publish.churn { print("  " + churn.words) }
+            if publish.isInTables == true {
+                print(
+                    "  compact lists take more memory than others here: Redis' hash-max-listpack-value is below their length"
+                )
+            }
         }
         for line in announcements.compactMap(\.announcement) { print(line) }
         print("run \(run.id) \(run.state) in \(Output.seconds(run.seconds))")
