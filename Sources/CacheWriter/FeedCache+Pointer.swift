@@ -55,7 +55,11 @@ extension FeedCache {
             local fence = redis.call('HGET', KEYS[2], 'fence') or '0'
             if tonumber(ARGV[3]) < tonumber(fence) then return 'fenced' end
             local live = redis.call('GET', KEYS[1]) or ''
-            if live == ARGV[2] then return 'flipped' end
+            if live == ARGV[2] then
+              -- An attempt before this one may have died before a replica had it: there is something to wait for.
+              redis.call('HSET', KEYS[2], 'fence', ARGV[3])
+              return 'flipped'
+            end
             if live ~= ARGV[1] then return 'moved' end
             local state = redis.call('HGET', KEYS[2], ARGV[5])
             if not state then return 'gone' end
@@ -65,21 +69,20 @@ extension FeedCache {
             redis.call('SET', KEYS[1], ARGV[2])
             return 'flipped'
             """
-        let breaks = await client.breaks
-        let answer =
-            try await isThere(release)
-            ? try await client.command(
-                "EVAL",
-                script,
-                "2",
-                keys.live,
-                keys.head,
-                expected.map { String($0) } ?? "",
-                String(release),
-                String(token),
-                move.rawValue,
-                keys.state(release)
-            ).text : "gone"
+        var flip = RESPBuffer()
+        flip.append(
+            "EVAL",
+            script,
+            "2",
+            keys.live,
+            keys.head,
+            expected.map { String($0) } ?? "",
+            String(release),
+            String(token),
+            move.rawValue,
+            keys.state(release)
+        )
+        let answer = try await isThere(release) ? try await client.write(flip).first?.text : "gone"
         if answer == "gone" {
             throw .fenced(
                 """
@@ -88,15 +91,15 @@ extension FeedCache {
                 """
             )
         }
-        // Also of a flip of before: the attempt that made it may have died here.
-        if answer == "flipped" { return try await client.awaitReplicas(since: breaks) }
-        throw .fenced(
-            """
-            release \(release) of "\(feed)" was not published: the pointer was moved \
-            meanwhile (now \(try await live().map { "release \($0)" } ?? "nowhere"))
-            hint: `larder releases \(feed)` shows what happened
-            """
-        )
+        guard answer == "flipped" else {
+            throw .fenced(
+                """
+                release \(release) of "\(feed)" was not published: the pointer was moved \
+                meanwhile (now \(try await live().map { "release \($0)" } ?? "nowhere"))
+                hint: `larder releases \(feed)` shows what happened
+                """
+            )
+        }
     }
 
     /// Whether a release's default list and description have not expired.
@@ -141,6 +144,6 @@ extension FeedCache {
         for key in [keys.defaultList(release), keys.fallbacks(release), keys.meta(release)] {
             buffer.append("UNLINK", key)
         }
-        for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
+        _ = try await client.pipeline(buffer)
     }
 }

@@ -26,10 +26,12 @@ extension FeedCache {
             redis.call('HSET', KEYS[1], 'rules', ARGV[1])
             return tonumber(ARGV[1])
             """
-        return try await client.command(
+        var rules = RESPBuffer()
+        rules.append(
             ["EVAL", script, "2", keys.head, keys.hidden, String(version), split?.text ?? ""]
                 + hidden
-        ).number ?? version
+        )
+        return try await client.write(rules).first?.number ?? version
     }
 
     /// The split that readers follow.

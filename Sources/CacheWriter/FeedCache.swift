@@ -30,7 +30,9 @@ package struct FeedCache: Sendable {
     /// Writes lists and returns the bytes sent; every reply was read and none was an error.
     @discardableResult
     package func write(_ batch: ListBatch) async throws(CacheError) -> Int {
-        try await client.pipeline(batch.commands)
+        let (bytes, written) = try await client.pipeline(batch.commands)
+        try await client.awaitReplicas(of: written)
+        return bytes
     }
 
     /// Writes batch after batch while more are made, until a replica has them too, and returns the bytes sent.
@@ -41,25 +43,30 @@ package struct FeedCache: Sendable {
         rate: Int? = nil,
         batches next: () async throws -> ListBatch?
     ) async throws -> Int {
-        let breaks = await client.breaks
-        return try await withThrowingTaskGroup(of: Int.self) { group in
+        try await withThrowingTaskGroup(of: (bytes: Int, Written).self) { group in
             var bytes = 0
+            var written = Written()
+            func take(_ sent: (bytes: Int, Written)?) {
+                guard let sent else { return }
+                bytes += sent.bytes
+                written.note(sent.1)
+            }
             var underWay = 0
             while let batch = try await next() {
                 if let rate { try await pace(batch.count, rate) }
                 // One is written and one waits: Redis has the next at once when one is done.
                 if underWay == 2 {
-                    bytes += try await group.next() ?? 0
+                    take(try await group.next())
                     underWay -= 1
                 }
                 // Not on the caller's executor, which may be one thread that makes the next batch.
                 group.addTask(executorPreference: globalConcurrentExecutor) {
-                    try await write(batch)
+                    try await client.pipeline(batch.commands)
                 }
                 underWay += 1
             }
-            for try await sent in group { bytes += sent }
-            try await client.awaitReplicas(since: breaks)
+            for try await sent in group { take(sent) }
+            try await client.awaitReplicas(of: written)
             return bytes
         }
     }
@@ -108,8 +115,9 @@ package struct FeedCache: Sendable {
             buffer.append("SADD", keys.fallbacks(release), key)
             set.append(key.utf8, list.bytes, to: &buffer)
         }
-        try await client.pipeline(buffer)
-        try await client.command("EXPIRE", keys.fallbacks(release), set.seconds)
+        buffer.append("EXPIRE", keys.fallbacks(release), set.seconds)
+        let (_, written) = try await client.pipeline(buffer)
+        try await client.awaitReplicas(of: written)
     }
 
     /// What a reader may want to know about a release.
@@ -184,9 +192,11 @@ package struct FeedCache: Sendable {
             buffer.append("HSET", keys.meta(release), "buckets", String(buckets))
         }
         buffer.append("EXPIRE", keys.meta(release), set.seconds)
-        for case .error(let words) in try await client.exchange(buffer) { throw .refused(words) }
+        try await client.write(buffer)
         // Last, because it says that the release is whole; and it may have been published already.
-        try await client.command("HSETNX", keys.head, keys.state(release), "ready")
+        var head = RESPBuffer()
+        head.append("HSETNX", keys.head, keys.state(release), "ready")
+        try await client.write(head)
     }
 
     // MARK: reading back
@@ -308,6 +318,6 @@ package struct FeedCache: Sendable {
         let lists = try await lists(of: release)
         var buffer = RESPBuffer()
         for id in ids { lists.remove(id, in: &buffer) }
-        try await client.pipeline(buffer)
+        _ = try await client.pipeline(buffer)
     }
 }

@@ -17,7 +17,7 @@ struct FeedHead: Sendable {
         /// Takes the two replies; nil where no release is live.
         init?(taking replies: inout ArraySlice<Reply>) throws(CacheError) {
             let (pointer, head) = (replies.removeFirst(), replies.removeFirst())
-            for case .error(let words) in [pointer, head] { throw .refused(words) }
+            for reply in [pointer, head] { _ = try reply.checked() }
             guard let live = pointer.text.flatMap({ Int($0) }) else { return nil }
             self.live = live
             rules = head.text

@@ -186,8 +186,7 @@ package actor FeedReader {
     ) throws(CacheError) -> Lookup {
         let release = asked.release
         for ((source, place, _), reply) in zip(asked.lists, replies) {
-            if case .error(let words) = reply { throw .refused(words) }
-            guard case .bytes(let list) = reply else { continue }
+            guard case .bytes(let list) = try reply.checked() else { continue }
             guard let entries = release.format.decode(list) else {
                 throw .damaged(
                     "the list at \(place.text) is not in the format \(release.format.rawValue)"

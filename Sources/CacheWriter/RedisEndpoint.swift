@@ -12,7 +12,7 @@ package enum RedisEndpoint: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// As the servers of a cluster name each other, `host:port`; an empty host is that of the one who says it.
+    /// As the servers of a cluster name each other, `host:port`; where they do not know the host, it is that of the one who says it.
     init?(_ text: Substring, saidBy other: RedisEndpoint) {
         guard let colon = text.lastIndex(of: ":"),
             let port = Int(text[text.index(after: colon)...])
@@ -21,10 +21,11 @@ package enum RedisEndpoint: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(host: String, port: Int, saidBy other: RedisEndpoint) {
-        if case .tcp(let known, _) = other, host.isEmpty {
+        let isKnown = !host.isEmpty && host != "?"
+        if case .tcp(let known, _) = other, !isKnown {
             self = .tcp(host: known, port: port)
         } else {
-            self = .tcp(host: host, port: port)
+            self = .tcp(host: isKnown ? host : "127.0.0.1", port: port)
         }
     }
 }

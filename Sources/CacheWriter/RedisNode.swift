@@ -9,6 +9,10 @@ final class RedisNode {
     private let setup: RESPBuffer
     private let timeout: Duration
     private var connection: RedisConnection?
+    /// How many connections there were.
+    private(set) var generation = 0
+    /// Whether somebody said that a replica copies it.
+    var hasReplica = false
 
     init(_ endpoint: RedisEndpoint, setup: RESPBuffer, timeout: Duration) {
         self.endpoint = endpoint
@@ -24,9 +28,9 @@ final class RedisNode {
     }
 
     func connect() throws(CacheError) {
-        if !isConnected {
-            connection = try RedisConnection(to: endpoint, setup: setup, timeout: timeout)
-        }
+        if isConnected { return }
+        connection = try RedisConnection(to: endpoint, setup: setup, timeout: timeout)
+        generation += 1
     }
 
     func disconnect() { connection = nil }
@@ -54,21 +58,41 @@ final class RedisNode {
         return try use { connection throws(CacheError) in try connection.exchange(commands) }
     }
 
-    /// Whether replicas copy what is written here; false where the server does not tell.
-    func hasReplicas() throws(CacheError) -> Bool {
-        guard case .array(let role) = try ask("ROLE"), role.count == 3,
-            case .array(let replicas) = role[2]
-        else { return false }
-        return !replicas.isEmpty
+    enum Role {
+        case primary(offsetsOfReplicas: [Int])
+        case replica
+        /// The server does not tell.
+        case unknown
     }
 
-    /// Waits, for half the time limit, until one of them has all that was written on this connection.
-    func awaitReplica() throws(CacheError) {
-        let milliseconds = timeout / .milliseconds(2)
-        let reply = try ask("WAIT", "1", String(Int(milliseconds)))
-        if case .error(let words) = reply { throw .refused(words) }
-        guard reply.number ?? 0 > 0 else {
-            throw .unreachable("no replica of \(endpoint) takes what is written")
+    func role() throws(CacheError) -> Role {
+        guard case .array(let role) = try ask("ROLE"), role.count > 2 else { return .unknown }
+        guard role[0].text == "master", case .array(let replicas) = role[2] else { return .replica }
+        return .primary(
+            offsetsOfReplicas: replicas.map { replica in
+                guard case .array(let words) = replica, words.count > 2 else { return 0 }
+                return words[2].text.flatMap { Int($0) } ?? 0
+            }
+        )
+    }
+
+    /// Whether a replica has all that was written on this connection, before so much time is over.
+    func isReplicated(within time: Duration) throws(CacheError) -> Bool {
+        let reply = try ask("WAIT", "1", String(Int(time / .milliseconds(1)))).checked()
+        return reply.number ?? 0 > 0
+    }
+
+    /// Asks what changes nothing; again on another connection where the one of before was closed.
+    func askAgain(_ words: String...) throws(CacheError) -> Reply {
+        var question = RESPBuffer()
+        question.append(words)
+        let wasConnected = isConnected
+        let start = ContinuousClock.now
+        do {
+            return try exchange(question).first ?? .null
+        } catch {
+            guard wasConnected, start.duration(to: .now) < timeout / 2 else { throw error }
+            return try exchange(question).first ?? .null
         }
     }
 

@@ -13,11 +13,16 @@ final class RedisTopology {
     private var home: RedisNode?
     /// The server of each slot, nil of those that none has; nil altogether where it is no cluster.
     private var slots: [RedisNode?]?
-    private var isStale = false
+    /// Whether that is to be asked before the next command.
+    private var isStale: Bool
+    /// Who did not answer the last time.
+    private var failing: RedisEndpoint?
 
     init(_ address: RedisAddress, timeout: Duration) {
         self.address = address
         self.timeout = timeout
+        // What Sentinels name is no cluster, and what has a socket here is hardly one.
+        isStale = address.primary == nil && address.socket == nil
         var setup = RESPBuffer()
         if let password = address.password {
             setup.append(["AUTH"] + [address.user, password].compactMap(\.self))
@@ -54,7 +59,7 @@ final class RedisTopology {
 
     /// Divides commands among the servers that have their keys.
     func parts(of commands: RESPBuffer) throws(CacheError) -> [Part] {
-        if isStale { try learn() }
+        if isStale { try learn(isCluster: isCluster) }
         guard let slots else { return [Part(node: try atHome(), commands: commands)] }
         var parts: [Part] = []
         var known: [ObjectIdentifier: Int] = [:]
@@ -72,13 +77,6 @@ final class RedisTopology {
         return parts
     }
 
-    /// Those that lists are written to.
-    func primaries() throws(CacheError) -> [RedisNode] {
-        if isStale { try learn() }
-        guard let slots else { return [try atHome()] }
-        return Array(Dictionary(slots.compactMap(\.self).map { ($0.endpoint, $0) }) { $1 }.values)
-    }
-
     func node(_ endpoint: RedisEndpoint) -> RedisNode {
         if let node = nodes[endpoint] { return node }
         let node = RedisNode(endpoint, setup: setup, timeout: timeout)
@@ -86,36 +84,93 @@ final class RedisTopology {
         return node
     }
 
-    /// A server did not answer: who has what is asked anew before the next command.
-    func doubt() { isStale = isCluster }
+    /// A server did not answer: who has what is asked anew before the next command, and others first.
+    func doubt(_ node: RedisNode) {
+        node.disconnect()
+        failing = node.endpoint
+        if home === node { home = nil }
+        isStale = isStale || isCluster
+    }
+
+    /// What is known of a server's replicas may not be so any more.
+    func doubtReplicas(of node: RedisNode) {
+        if isCluster { isStale = true } else { node.disconnect() }
+    }
+
+    /// A server has replicas; a cluster names those only to which something was written.
+    func noteReplicas(of node: RedisNode) {
+        if !node.hasReplica { isStale = isStale || isCluster }
+    }
 
     /// Whether an error means that the server no longer is one to write to, and another will be.
     func hasLost(_ node: RedisNode, _ words: String) -> Bool {
-        if address.primary != nil, words.hasPrefix("READONLY") {
-            node.disconnect()
-            return true
+        // A name may stand for another server by now, and an address beside it is another.
+        if words.hasPrefix("READONLY") {
+            doubt(node)
+            return address.primary != nil
         }
-        return isCluster && words.hasPrefix("CLUSTERDOWN")
+        guard isCluster, words.hasPrefix("CLUSTERDOWN") else { return false }
+        doubt(node)
+        return true
     }
 
     /// A server said that another has these slots.
     func move(_ moves: [(slot: Int, to: RedisEndpoint)]) throws(CacheError) {
-        try learn()
+        try learn(isCluster: true)
         // The one that was asked may know less.
         for (slot, endpoint) in moves { slots?[slot] = node(endpoint) }
     }
 
-    /// Asks who has which slots.
-    private func learn() throws(CacheError) {
-        let asked = try atHome()
-        switch try asked.ask("CLUSTER", "SLOTS") {
-        case .array(let ranges): slots = owners(ranges, saidBy: asked.endpoint)
-        // Another server has its address now.
-        case .error(let words) where words.hasPrefix("ERR"): slots = nil
-        case .error(let words): throw .refused(words)
-        default: throw .unreachable("\(asked.endpoint): the answer to CLUSTER SLOTS is none")
+    /// Asks who has which slots, until one of the servers says it.
+    ///
+    /// `isCluster`: whether it is known to be one.
+    private func learn(isCluster: Bool) throws(CacheError) {
+        var failure: CacheError?
+        for asked in candidates() {
+            do {
+                let reply = try asked.askAgain("CLUSTER", "SLOTS")
+                switch reply {
+                case .array(let ranges) where !ranges.isEmpty: learn(ranges, of: asked)
+                case .error(let words) where words.contains("cluster support disabled"): slots = nil
+                // A cluster that is not there yet.
+                case .array where !isCluster: return
+                // Who may not ask learns of a cluster by what it answers.
+                case .error(let words) where !isCluster: return isStale = words.hasPrefix("LOADING")
+                default:
+                    _ = try reply.checked()
+                    throw CacheError.unreachable("\(asked.endpoint) knows of no slots")
+                }
+                isStale = false
+                return
+            } catch let error as CacheError {
+                asked.disconnect()
+                failing = asked.endpoint
+                failure = failure ?? error
+            } catch {}
         }
-        isStale = false
+        throw failure ?? .unreachable("no server is known")
+    }
+
+    private func learn(_ ranges: [Reply], of asked: RedisNode) {
+        slots = owners(ranges, saidBy: asked.endpoint)
+        let told = Set(endpoints(ranges, saidBy: asked.endpoint)).union(address.endpoints)
+        nodes = nodes.filter { told.contains($0.key) }
+        for endpoint in told { _ = node(endpoint) }
+    }
+
+    /// Of primaries and replicas.
+    private func endpoints(_ ranges: [Reply], saidBy other: RedisEndpoint) -> [RedisEndpoint] {
+        ranges.flatMap { range -> [RedisEndpoint] in
+            guard case .array(let words) = range else { return [] }
+            return words.dropFirst(2).compactMap { Self.endpoint($0, saidBy: other) }
+        }
+    }
+
+    private static func endpoint(_ reply: Reply, saidBy other: RedisEndpoint) -> RedisEndpoint? {
+        guard case .array(let words) = reply, words.count > 1, let port = words[1].number else {
+            return nil
+        }
+        return RedisEndpoint(host: words[0].text ?? "", port: port, saidBy: other)
     }
 
     /// Ranges are `[first, last, [host, port, …], …]`; the primary stands before its replicas.
@@ -124,10 +179,10 @@ final class RedisTopology {
         for case .array(let range) in ranges where range.count > 2 {
             guard let first = range[0].number, let last = range[1].number,
                 0 <= first, first <= last, last < HashSlot.count,
-                case .array(let primary) = range[2], primary.count > 1, let port = primary[1].number
+                let endpoint = Self.endpoint(range[2], saidBy: other)
             else { continue }
-            let endpoint = RedisEndpoint(host: primary[0].text ?? "", port: port, saidBy: other)
             let owner = node(endpoint)
+            owner.hasReplica = range.count > 3
             for slot in first...last { slots[slot] = owner }
         }
         return slots
@@ -142,12 +197,18 @@ final class RedisTopology {
         return node
     }
 
-    /// The one that answered last, or another.
+    /// Whom to ask, the best first: who is connected, who is named in the address, who was told of.
+    private func candidates() -> [RedisNode] {
+        let connected = nodes.values.filter(\.isConnected).map(\.endpoint)
+        let all = (home.map { [$0.endpoint] } ?? []) + connected + address.endpoints + nodes.keys
+        var seen: Set<RedisEndpoint> = []
+        let once = all.filter { seen.insert($0).inserted }
+        return (once.filter { $0 != failing } + once.filter { $0 == failing }).map { node($0) }
+    }
+
     private func anyNode() throws(CacheError) -> RedisNode {
         var failure: CacheError?
-        let known = nodes.keys.filter { !address.endpoints.contains($0) }
-        for endpoint in (home.map { [$0.endpoint] } ?? []) + address.endpoints + known {
-            let node = node(endpoint)
+        for node in candidates() {
             do {
                 try node.connect()
                 return node
@@ -163,36 +224,36 @@ final class RedisTopology {
     private func primary(_ name: String) throws(CacheError) -> RedisNode {
         var failure: CacheError?
         for sentinel in address.endpoints {
+            let reply: Reply
             do {
-                return try confirmed(node(try endpoint(of: name, askedOf: sentinel)))
+                // Without the name and the password, which are the primary's.
+                reply = try RedisNode(sentinel, setup: RESPBuffer(), timeout: timeout)
+                    .ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
             } catch {
                 failure = failure ?? error
+                continue
             }
+            if case .error(let words) = reply {
+                throw .unreachable("the Sentinel at \(sentinel) says: \(words)")
+            }
+            guard case .array(let words) = reply, words.count == 2, let host = words[0].text,
+                let port = words[1].text.flatMap({ Int($0) })
+            else {
+                throw .unreachable("the Sentinel at \(sentinel) knows no primary \"\(name)\"")
+            }
+            return try confirmed(node(.tcp(host: host, port: port)))
         }
         throw failure ?? .unreachable("no Sentinel is known")
     }
 
-    private func endpoint(
-        of name: String,
-        askedOf sentinel: RedisEndpoint
-    ) throws(CacheError) -> RedisEndpoint {
-        // Without the name and the password, which are the primary's.
-        let asked = RedisNode(sentinel, setup: RESPBuffer(), timeout: timeout)
-        let reply = try asked.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
-        if case .error(let words) = reply { throw .refused(words) }
-        guard case .array(let words) = reply, words.count == 2, let host = words[0].text,
-            let port = words[1].text.flatMap({ Int($0) })
-        else { throw .unreachable("the Sentinel at \(sentinel) knows no primary \"\(name)\"") }
-        return .tcp(host: host, port: port)
-    }
-
     /// Sentinels may not know yet that it is the primary no longer.
     private func confirmed(_ node: RedisNode) throws(CacheError) -> RedisNode {
-        let reply = try node.ask("ROLE")
-        if case .error(let words) = reply { throw .refused(words) }
-        guard case .array(let role) = reply, role.first?.text == "master" else {
+        switch try node.role() {
+        case .replica:
             node.disconnect()
             throw .unreachable("\(node.endpoint) is a replica, and Sentinel names no other yet")
+        case .primary(let offsets): node.hasReplica = !offsets.isEmpty
+        case .unknown: break
         }
         return node
     }

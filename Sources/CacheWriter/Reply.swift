@@ -9,6 +9,8 @@ package enum Reply: Sendable, Equatable {
     case bytes([UInt8])
     case array([Reply])
     case error(String)
+    /// The server whose reply it would be did not answer, and why.
+    case unanswered(String)
 
     /// `reply` must come from hiredis' default reader.
     init(copying reply: UnsafePointer<redisReply>) {
@@ -37,6 +39,16 @@ package enum Reply: Sendable, Equatable {
     private static func bytes(_ reply: UnsafePointer<redisReply>) -> [UInt8] {
         guard let start = unsafe reply.pointee.str else { return [] }
         return unsafe Array(UnsafeRawBufferPointer(start: start, count: Int(reply.pointee.len)))
+    }
+
+    /// The reply, where it is none of an error.
+    func checked() throws(CacheError) -> Reply {
+        switch self {
+        case .error(let words) where words.hasPrefix("CLUSTERDOWN"): throw .unreachable(words)
+        case .error(let words): throw .refused(words)
+        case .unanswered(let why): throw .unreachable(why)
+        default: return self
+        }
     }
 
     package var number: Int? {

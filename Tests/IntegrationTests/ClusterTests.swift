@@ -6,8 +6,8 @@ import Testing
 @testable import CacheWriter
 
 /// Lists in a cluster of six servers, that is changed while they are written and read.
-@Suite(.timeLimit(Effort.limit)) struct ClusterTests {
-    private let feed = TestServers.uniqueFeed()
+@Suite(.serialized, .timeLimit(Effort.limit)) struct ClusterTests {
+    private var feed = TestServers.uniqueFeed()
 
     private static let meta = FeedCache.Meta(
         format: .json,
@@ -158,8 +158,7 @@ import Testing
     @Test func `a replica takes the place of a primary that dies, with every list`() async throws {
         let cluster = try await OwnCluster()
         let address = try RedisAddress(cluster.url(of: cluster.primaries[...]))
-        let client = RedisClient(address, timeout: .seconds(2))
-        let cache = FeedCache(feed, on: client)
+        let cache = FeedCache(feed, on: RedisClient(address))
         try await write(1, of: 2000, to: cache)
         try await cache.flip(from: nil, to: 1, token: 1, .publish)
         let reader = FeedReader(RedisClient(address, timeout: .seconds(2)))
@@ -193,17 +192,136 @@ import Testing
 
     @Test func `what no replica takes is not taken for written`() async throws {
         let cluster = try await OwnCluster()
-        let cache = FeedCache(
-            feed,
-            on: RedisClient(try cluster.address, timeout: .milliseconds(600))
-        )
-        try await write(1, of: 100, to: cache)
+        let cache = FeedCache(feed, on: RedisClient(try cluster.address, timeout: .seconds(2)))
         cluster.replicas[1].signal(SIGSTOP)
         defer { cluster.replicas[1].signal(SIGCONT) }
         let error = await #expect(throws: CacheError.self) {
             try await write(2, of: 1000, to: cache)
         }
         #expect("\(error as Any)".contains("no replica of 127.0.0.1:"), "\(error as Any)")
+    }
+
+    private func lists(_ ids: some Sequence<Int>, _ release: Int, in cache: FeedCache) async throws
+        -> Int
+    {
+        let ids = ids.map { Array("u\($0)".utf8) }
+        return try await cache.lists(ids, release: release).lists.count {
+            $0?.first?.id == "\(release)"
+        }
+    }
+
+    @Test func `a connection that breaks fails those who wrote on it, and nobody after them`()
+        async throws
+    {
+        let cluster = try await OwnCluster()
+        let client = RedisClient(try cluster.address)
+        let cache = FeedCache(feed, on: client)
+        let list = ListEncoder(.json, ids: ["1"]).encode([0], scores: [1])
+        func batch() -> ListBatch {
+            var batch = cache.batch(release: 1, expire: .seconds(600))
+            for id in 0..<100 { batch.append("u\(id)".utf8, list) }
+            return batch
+        }
+        let (_, written) = try await client.pipeline(batch().commands)
+        try await client.awaitReplicas(of: written)
+        for server in cluster.primaries {
+            try await server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        }
+        // One is told, and another wrote in the meantime.
+        await #expect(throws: CacheError.self) { try await client.pipeline(batch().commands) }
+        let (_, later) = try await client.pipeline(batch().commands)
+        let error = await #expect(throws: CacheError.self) {
+            try await client.awaitReplicas(of: written)
+        }
+        #expect("\(error as Any)".contains("broke while something was written"))
+        try await client.awaitReplicas(of: later)
+    }
+
+    @Test func `a primary that becomes a replica without a word is noticed`() async throws {
+        let cluster = try await OwnCluster()
+        let client = RedisClient(try cluster.address)
+        let cache = FeedCache(feed, on: client)
+        try await write(1, of: 100, to: cache)
+        let list = ListEncoder(.json, ids: ["2"]).encode([0], scores: [1])
+        var batch = cache.batch(release: 2, expire: .seconds(600))
+        for id in 0..<100 { batch.append("u\(id)".utf8, list) }
+        let (_, written) = try await client.pipeline(batch.commands)
+        try await cluster.replicas[0].command("CLUSTER", "FAILOVER", "TAKEOVER")
+        try await waitUntil("the primary is one no more") {
+            try await cluster.primaries[0].role() == "slave"
+        }
+        let error = await #expect(throws: CacheError.self) {
+            try await client.awaitReplicas(of: written)
+        }
+        #expect("\(error as Any)".contains("became a replica"), "\(error as Any)")
+        try await write(2, of: 100, to: cache)
+        #expect(try await lists(0..<100, 2, in: cache) == 100)
+    }
+
+    @Test func `a server that hangs does not hide the others`() async throws {
+        let cluster = try await OwnCluster()
+        let address = try RedisAddress(cluster.url(of: cluster.primaries[...]))
+        try await write(1, of: 100, to: FeedCache(feed, on: RedisClient(address)))
+        let cache = FeedCache(feed, on: RedisClient(address, timeout: .seconds(1)))
+        #expect(try await lists(0..<100, 1, in: cache) == 100)
+        cluster.primaries[0].signal(SIGSTOP)
+        defer { cluster.primaries[0].signal(SIGCONT) }
+        try await waitUntil("its replica has its place") {
+            (try? await lists(0..<100, 1, in: cache)) == 100
+        }
+        let another = FeedCache(feed, on: RedisClient(address, timeout: .seconds(1)))
+        #expect(try await lists(0..<100, 1, in: another) == 100)
+    }
+
+    /// Which of three primaries has what is read beside each list.
+    private var needed: Set<Int> {
+        let keys = CacheKeys(feed: feed)
+        return Set(
+            [keys.live, keys.meta(1), keys.defaultList(1)].map {
+                HashSlot.of(ArraySlice($0.utf8)) * 3 / 16_384
+            }
+        )
+    }
+
+    @Test func `who lost a server answers for the others`() async throws {
+        var tests = self
+        while tests.needed.count == 3 { tests.feed = TestServers.uniqueFeed() }
+        let lost = try #require((0..<3).first { !tests.needed.contains($0) })
+        try await tests.answer(without: lost)
+    }
+
+    private func answer(without lost: Int) async throws {
+        let cluster = try await OwnCluster(arguments: ["--cluster-require-full-coverage", "no"])
+        let client = RedisClient(try RedisAddress(cluster.url(of: cluster.primaries[...])))
+        let cache = FeedCache(feed, on: client)
+        try await write(1, of: 300, to: cache)
+        try await cache.flip(from: nil, to: 1, token: 1, .publish)
+        let reader = FeedReader(client)
+        try await check(reader, 0..<300)
+        try await cluster.replicas[lost].kill()
+        try await cluster.primaries[lost].kill()
+        let questions = (0..<300).map { FeedReader.Question(feed: feed, id: "u\($0)") }
+        let answers = try await reader.lookup(questions)
+        let found = answers.count { (try? $0.get())?.source == .list }
+        let failed = answers.count { if case .failure(.unreachable) = $0 { true } else { false } }
+        #expect(found + failed == 300 && found > 150 && failed > 50, "\(found) \(failed)")
+    }
+
+    @Test func `of one primary and its replica one address is enough`() async throws {
+        let cluster = try await OwnCluster(1)
+        let cache = FeedCache(feed, on: RedisClient(try cluster.address))
+        // A cluster names a replica only once it has something.
+        try await waitUntil("the replica is named") {
+            try await write(1, of: 100, to: cache)
+            return try await cluster.primaries[0].namesReplica()
+        }
+        try await write(1, of: 100, to: cache)
+        // A majority of one cannot agree on a successor: an operator names it.
+        try await cluster.primaries[0].kill()
+        try await cluster.replicas[0].command("CLUSTER", "FAILOVER", "TAKEOVER")
+        try await waitUntil("the replica is asked") {
+            (try? await lists(0..<100, 1, in: cache)) == 100
+        }
     }
 
     @Test func `a whole run, from the command line`() async throws {

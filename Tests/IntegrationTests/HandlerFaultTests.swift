@@ -15,14 +15,14 @@ import Testing
             try await queue.client.execute(
                 """
                 INSERT INTO larder.kinds (name, max_attempts, stall_after)
-                VALUES ('quiet', 1, '3 s'), ('chatty', 1, '3 s')
+                VALUES ('quiet', 1, '3 s'), ('chatty', 1, '8 s')
                 """
             )
             let quiet = try await queue.enqueue("quiet")
             let chatty = try await queue.enqueue("chatty")
             let worker = testRunner(settings) { job, context in
-                for step in 0..<500 {
-                    if job.kind == "chatty" { context.progress(Double(step) / 500, "on") }
+                for step in 0..<1000 {
+                    if job.kind == "chatty" { context.progress(Double(step) / 1000, "on") }
                     try context.checkStop()
                     try await Task.sleep(for: .milliseconds(10))
                 }

@@ -3,14 +3,15 @@ import CacheWriter
 import Subprocess
 import TestSupport
 
-/// Three primaries, each with a replica, for one test.
+/// Primaries, each with a replica, for one test.
 final class OwnCluster: Sendable {
     let primaries: [OwnRedis]
     let replicas: [OwnRedis]
 
-    init() async throws {
+    /// `count`: of primaries.
+    init(_ count: Int = 3, arguments: [String] = []) async throws {
         var servers: [OwnRedis] = []
-        for _ in 0..<6 {
+        for _ in 0..<2 * count {
             servers.append(
                 try await OwnRedis(
                     port: freePort(),
@@ -18,19 +19,19 @@ final class OwnCluster: Sendable {
                         "--cluster-enabled", "yes", "--cluster-port", "\(freePort())",
                         "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0",
                         "--cluster-replica-validity-factor", "0",
-                    ]
+                    ] + arguments
                 )
             )
         }
-        primaries = Array(servers[..<3])
-        replicas = Array(servers[3...])
+        primaries = Array(servers[..<count])
+        replicas = Array(servers[count...])
         for (place, server) in primaries.enumerated() {
-            let first = 16_384 * place / 3
-            let last = 16_384 * (place + 1) / 3 - 1
+            let first = 16_384 * place / count
+            let last = 16_384 * (place + 1) / count - 1
             try await server.command("CLUSTER", "ADDSLOTSRANGE", "\(first)", "\(last)")
             try await server.command("CLUSTER", "SET-CONFIG-EPOCH", "\(place + 1)")
         }
-        for server in servers {
+        for server in servers.dropFirst() {
             let bus = try await servers[0].busPort()
             try await server.command(
                 "CLUSTER",
@@ -41,7 +42,7 @@ final class OwnCluster: Sendable {
             )
         }
         try await waitUntil("all know each other") {
-            try await self.all { try await $0.clusterInfo("cluster_known_nodes") == "6" }
+            try await self.all { try await $0.clusterInfo("cluster_known_nodes") == "\(2 * count)" }
         }
         for (primary, replica) in zip(primaries, replicas) {
             try await replica.command("CLUSTER", "REPLICATE", primary.clusterID())
@@ -113,6 +114,14 @@ extension OwnRedis {
     func role() async throws -> String? {
         guard case .array(let role) = try await ask("ROLE") else { return nil }
         return role.first?.text
+    }
+
+    /// Whether it tells of a replica where it says who has which slots.
+    func namesReplica() async throws -> Bool {
+        guard case .array(let ranges) = try await ask("CLUSTER", "SLOTS"),
+            case .array(let range) = ranges.first
+        else { return false }
+        return range.count > 3
     }
 
     func replicaCount() async throws -> Int {
