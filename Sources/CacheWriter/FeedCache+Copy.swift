@@ -40,7 +40,7 @@ extension FeedCache {
             set.append(key.utf8, list, to: &copy)
         }
         guard case .array(let meta) = try await client.command("HGETALL", keys.meta(release)),
-            !meta.isEmpty
+            !meta.isEmpty, try await isUsable(release)
         else { throw .damaged(FeedHead.gone(feed, release)) }
         copy.append(["HSET", keys.meta(release)] + meta.compactMap(\.text))
         copy.append("EXPIRE", keys.meta(release), set.seconds)

@@ -54,9 +54,15 @@ extension FeedCache {
         }
     }
 
-    /// How long the lists of a release stay; nil when they are gone.
+    /// How long the lists of a release stay; nil when they are gone, or going.
     package func expiry(of release: Int) async throws(CacheError) -> Duration? {
+        guard try await isUsable(release) else { return nil }
         let seconds = try await client.command("TTL", keys.meta(release)).number ?? -1
         return seconds < 0 ? nil : .seconds(seconds)
+    }
+
+    /// Whether a release is whole, and not being collected.
+    func isUsable(_ release: Int) async throws(CacheError) -> Bool {
+        try await client.command("HEXISTS", keys.head, keys.state(release)) == .integer(1)
     }
 }

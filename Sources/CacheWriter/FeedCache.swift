@@ -115,9 +115,9 @@ package struct FeedCache: Sendable {
             buffer.append("SADD", keys.fallbacks(release), key)
             set.append(key.utf8, list.bytes, to: &buffer)
         }
-        buffer.append("EXPIRE", keys.fallbacks(release), set.seconds)
         let (_, written) = try await client.pipeline(buffer)
         try await client.awaitReplicas(of: written)
+        try await client.command("EXPIRE", keys.fallbacks(release), set.seconds)
     }
 
     /// What a reader may want to know about a release.
@@ -276,11 +276,14 @@ package struct FeedCache: Sendable {
     ) async throws(CacheError) -> (lists: [[ListFormat.Entry]?], defaultList: [ListFormat.Entry]) {
         var head = RESPBuffer()
         head.append("HMGET", keys.meta(release), "format", "buckets")
+        // Of one that is being collected some lists are gone.
+        head.append("HEXISTS", keys.head, keys.state(release))
         head.append("GET", keys.defaultList(release))
         let replies = try await client.read(head)
         // A release that is gone has no lists.
         guard case .array(let meta) = replies[0],
-            let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) })
+            let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) }),
+            replies[1] == .integer(1)
         else {
             return ([[ListFormat.Entry]?](repeating: nil, count: ids.count), [])
         }
@@ -298,7 +301,7 @@ package struct FeedCache: Sendable {
                 }
             }
         }
-        guard case .bytes(let bytes) = replies[1] else { return (lists, []) }
+        guard case .bytes(let bytes) = replies[2] else { return (lists, []) }
         return (lists, format.decode(bytes) ?? [])
     }
 
@@ -310,14 +313,42 @@ package struct FeedCache: Sendable {
         return ListKeys(keys, release: release, buckets: buckets.flatMap { Int($0) })
     }
 
-    /// Removes lists of a release that is not live, by name: never SCAN or KEYS.
+    /// How the lists of a release are stored.
+    package enum Layout: Sendable {
+        /// Each has a key of its own.
+        case keys
+        /// In so many hashes.
+        case buckets(Int)
+    }
+
+    /// Nil where a release has no description: it was never whole, or has expired.
+    package func layout(of release: Int) async throws(CacheError) -> Layout? {
+        let meta = try await client.command("HMGET", keys.meta(release), "format", "buckets")
+        guard case .array(let words) = meta, words.first?.text != nil else { return nil }
+        return words[1].text.flatMap { Int($0) }.map { .buckets($0) } ?? .keys
+    }
+
+    /// Unlinks lists of a release that is not live, by name: never SCAN or KEYS.
     package func remove(
         _ ids: [ArraySlice<UInt8>],
         release: Int
     ) async throws(CacheError) {
-        let lists = try await lists(of: release)
+        let lists = ListKeys(keys, release: release, buckets: nil)
+        try await unlink(ids.lazy.map { lists.place(of: $0).key })
+    }
+
+    /// The same of hashes.
+    package func remove(buckets: Range<Int>, release: Int) async throws(CacheError) {
+        try await unlink(buckets.lazy.map { ListKeys.bucket($0, keys.lists(release)) })
+    }
+
+    private func unlink(_ keys: some Sequence<[UInt8]>) async throws(CacheError) {
         var buffer = RESPBuffer()
-        for id in ids { lists.remove(id, in: &buffer) }
+        for key in keys {
+            buffer.begin(2)
+            buffer.append(argument: "UNLINK".utf8)
+            buffer.append(argument: key)
+        }
         _ = try await client.pipeline(buffer)
     }
 }

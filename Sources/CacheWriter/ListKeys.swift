@@ -11,14 +11,17 @@ struct ListKeys: Sendable {
     /// How many hashes so many lists are divided among.
     static func buckets(for lists: Int) -> Int { max(1, lists / perBucket) }
 
+    /// The key of a hash.
+    static func bucket(_ number: Int, _ start: [UInt8]) -> [UInt8] {
+        start + Array("_b:\(number)".utf8)
+    }
+
     private let start: [UInt8]
-    private let bucketStart: [UInt8]
     private let buckets: Int?
 
     /// `buckets`: nil where each list has its own key.
     init(_ keys: CacheKeys, release: Int, buckets: Int?) {
         start = keys.lists(release)
-        bucketStart = start + Array("_b:".utf8)
         self.buckets = buckets
     }
 
@@ -44,7 +47,7 @@ struct ListKeys: Sendable {
     func place(of id: some Collection<UInt8>) -> Place {
         guard let buckets else { return Place(key: ownKey(of: id), field: nil) }
         let bucket = (IDHash.of(id) * buckets) >> 32
-        return Place(key: bucketStart + Array(String(bucket).utf8), field: Array(id))
+        return Place(key: Self.bucket(bucket, start), field: Array(id))
     }
 
     /// Our own names start with an underscore; an id that does too gets another in front.
@@ -79,13 +82,5 @@ struct ListKeys: Sendable {
         for argument in [Array("EXPIRE".utf8), place.key, Array(expiring.seconds.utf8)] {
             buffer.append(argument: argument)
         }
-    }
-
-    func remove(_ id: some Collection<UInt8>, in buffer: inout RESPBuffer) {
-        let place = place(of: id)
-        buffer.begin(place.field == nil ? 2 : 3)
-        buffer.append(argument: (place.field == nil ? "UNLINK" : "HDEL").utf8)
-        buffer.append(argument: place.key)
-        if let field = place.field { buffer.append(argument: field) }
     }
 }

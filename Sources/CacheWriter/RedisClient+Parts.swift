@@ -22,7 +22,7 @@ extension RedisClient {
             guard ContinuousClock.now < end else {
                 throw .unreachable("the servers of the cluster do not agree on who has a key")
             }
-            try exchange(parts, into: &replies, &written, isPartial: isPartial)
+            try exchange(parts, into: &replies, &written, isPartial: isPartial, isFollowing: true)
         }
         return replies
     }
@@ -31,33 +31,39 @@ extension RedisClient {
         _ parts: [RedisTopology.Part],
         into replies: inout [Reply],
         _ written: inout Written,
-        isPartial: Bool
+        isPartial: Bool,
+        isFollowing: Bool = false
     ) throws(CacheError) {
         var failures: [Int: CacheError] = [:]
         for (number, part) in parts.enumerated() where !part.commands.isEmpty {
             do {
+                if isPartial, part.node.silentUntil > .now {
+                    throw CacheError.unreachable("\(part.node.endpoint) did not answer in time")
+                }
                 try part.node.send(part.commands.bytes[...])
                 written.note(part.node.endpoint, part.node.generation)
-            } catch {
+            } catch let error as CacheError {
                 failures[number] = error
-            }
+            } catch {}
         }
         // Also where another failed: what was sent must be read before the connection is used again.
         for (number, part) in parts.enumerated() where failures[number] == nil {
+            let start = ContinuousClock.now
             do {
                 for (own, reply) in try part.node.replies(part.commands.count).enumerated() {
                     if let place = part.place(own) { replies[place] = reply }
                 }
             } catch {
                 failures[number] = error
+                // Else all would wait for it each time, also those who ask others.
+                if start.duration(to: .now) > timeout / 2 { part.node.keepFrom(asking: timeout) }
             }
         }
         for (number, error) in failures {
             if case .unreachable = error { topology.doubt(parts[number].node) }
-            guard isPartial, failures.count < parts.count else { throw error }
+            guard isPartial, isFollowing || failures.count < parts.count else { throw error }
             for own in 0..<parts[number].commands.count {
-                guard let place = parts[number].place(own) else { continue }
-                replies[place] = .unanswered("\(parts[number].node.endpoint) does not answer")
+                if let place = parts[number].place(own) { replies[place] = .unanswered(error) }
             }
         }
     }

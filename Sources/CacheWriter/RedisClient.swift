@@ -106,7 +106,9 @@ package actor RedisClient {
         let refused = try stream(topology.parts(of: commands), &written)
         guard !refused.isEmpty else { return (commands.bytes.count, written) }
         var again = RESPBuffer()
-        for command in refused { again.append(command, of: commands) }
+        // With the one behind it, which may have needed it: the expiry of what was not there.
+        let places = Set(refused).union(refused.map { $0 + 1 }).filter { $0 < commands.count }
+        for command in places.sorted() { again.append(command, of: commands) }
         // Refused the first time and not the second: then it is done now.
         for reply in try exchange(again, &written) { _ = try reply.checked() }
         return (commands.bytes.count, written)
@@ -117,38 +119,42 @@ package actor RedisClient {
     ///
     /// As long as it takes, while replicas come nearer; others use the connections in between.
     func awaitReplicas(of written: Written) async throws(CacheError) {
+        guard !written.isBroken else { throw .unreachable(Self.broke) }
         for (endpoint, generation) in written.connections {
             let node = topology.node(endpoint)
+            var wanted: Int?
             var best = -1
             var progress = ContinuousClock.now
             while true {
-                var offsets: [Int] = []
-                switch try node.role() {
-                case .replica:
+                let role = try node.role()
+                if case .replica = role {
                     topology.doubt(node)
                     throw .unreachable(
                         "\(endpoint) became a replica, and may not have given on what was written"
                     )
-                case .primary(let found):
-                    offsets = found
-                    if !found.isEmpty { topology.noteReplicas(of: node) }
-                case .unknown: break
                 }
-                guard node.hasReplica || !offsets.isEmpty else { break }
-                guard !written.isBroken, node.generation == generation else {
-                    throw .unreachable(
-                        "the connection to \(endpoint) broke while something was written"
-                    )
+                if case .primary(let offset, let replicas) = role {
+                    if !replicas.isEmpty { topology.noteReplicas(of: node) }
+                    // Others go on writing; what they write is not waited for.
+                    if wanted == nil { wanted = offset }
+                    if let taken = replicas.max(), taken > best { (best, progress) = (taken, .now) }
                 }
-                if try node.isReplicated(within: timeout / 20) { break }
-                if let offset = offsets.max(), offset > best {
-                    (best, progress) = (offset, .now)
-                } else if progress.duration(to: .now) > timeout / 2 {
+                guard node.hasReplica else { break }
+                guard node.generation == generation else { throw .unreachable(Self.broke) }
+                if let wanted, best >= wanted { break }
+                guard !Task.isCancelled else {
+                    throw .unreachable("the wait for a replica of \(endpoint) was given up")
+                }
+                guard progress.duration(to: .now) < timeout / 2 else {
                     topology.doubtReplicas(of: node)
                     throw .unreachable("no replica of \(endpoint) takes what is written")
                 }
+                // It has the replicas tell how far they are.
+                if try node.isReplicated(within: timeout / 20) { break }
                 await Task.yield()
             }
         }
     }
+
+    private static let broke = "a connection broke while something was written"
 }

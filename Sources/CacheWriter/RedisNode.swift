@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+private import Synchronization
+
+/// Connections of this process so far.
+private let connections = Atomic(0)
 
 /// One server, and a connection to it while that works.
 ///
@@ -9,8 +13,10 @@ final class RedisNode {
     private let setup: RESPBuffer
     private let timeout: Duration
     private var connection: RedisConnection?
-    /// How many connections there were.
+    /// Another for each connection, of all servers.
     private(set) var generation = 0
+    /// It kept somebody waiting; until then those who can do without it do not ask it.
+    private(set) var silentUntil = ContinuousClock.now
     /// Whether somebody said that a replica copies it.
     var hasReplica = false
 
@@ -30,10 +36,12 @@ final class RedisNode {
     func connect() throws(CacheError) {
         if isConnected { return }
         connection = try RedisConnection(to: endpoint, setup: setup, timeout: timeout)
-        generation += 1
+        generation = connections.add(1, ordering: .relaxed).newValue
     }
 
     func disconnect() { connection = nil }
+
+    func keepFrom(asking time: Duration) { silentUntil = .now + time }
 
     func send(_ commands: ArraySlice<UInt8>) throws(CacheError) {
         try connect()
@@ -59,7 +67,8 @@ final class RedisNode {
     }
 
     enum Role {
-        case primary(offsetsOfReplicas: [Int])
+        /// How much of what was written it has given on, and its replicas have taken.
+        case primary(offset: Int, replicas: [Int])
         case replica
         /// The server does not tell.
         case unknown
@@ -69,7 +78,8 @@ final class RedisNode {
         guard case .array(let role) = try ask("ROLE"), role.count > 2 else { return .unknown }
         guard role[0].text == "master", case .array(let replicas) = role[2] else { return .replica }
         return .primary(
-            offsetsOfReplicas: replicas.map { replica in
+            offset: role[1].number ?? 0,
+            replicas: replicas.map { replica in
                 guard case .array(let words) = replica, words.count > 2 else { return 0 }
                 return words[2].text.flatMap { Int($0) } ?? 0
             }

@@ -3,7 +3,7 @@
 /// Which servers there are, and which of them has a key: one server, the primary that Sentinels name, or
 /// the primaries of a cluster.
 ///
-/// That it is a cluster is learned from the first answer that says so.
+/// Whether it is a cluster is asked at first; who may not ask is told by the first answer that sends him elsewhere.
 final class RedisTopology {
     private let address: RedisAddress
     private let timeout: Duration
@@ -94,12 +94,15 @@ final class RedisTopology {
 
     /// What is known of a server's replicas may not be so any more.
     func doubtReplicas(of node: RedisNode) {
+        node.hasReplica = false
         if isCluster { isStale = true } else { node.disconnect() }
     }
 
     /// A server has replicas; a cluster names those only to which something was written.
     func noteReplicas(of node: RedisNode) {
-        if !node.hasReplica { isStale = isStale || isCluster }
+        if node.hasReplica { return }
+        node.hasReplica = true
+        isStale = isStale || isCluster
     }
 
     /// Whether an error means that the server no longer is one to write to, and another will be.
@@ -252,7 +255,7 @@ final class RedisTopology {
         case .replica:
             node.disconnect()
             throw .unreachable("\(node.endpoint) is a replica, and Sentinel names no other yet")
-        case .primary(let offsets): node.hasReplica = !offsets.isEmpty
+        case .primary(_, let replicas): node.hasReplica = !replicas.isEmpty
         case .unknown: break
         }
         return node

@@ -9,8 +9,8 @@ package enum Reply: Sendable, Equatable {
     case bytes([UInt8])
     case array([Reply])
     case error(String)
-    /// The server whose reply it would be did not answer, and why.
-    case unanswered(String)
+    /// The server whose reply it would be did not give one, and why.
+    case unanswered(CacheError)
 
     /// `reply` must come from hiredis' default reader.
     init(copying reply: UnsafePointer<redisReply>) {
@@ -46,7 +46,7 @@ package enum Reply: Sendable, Equatable {
         switch self {
         case .error(let words) where words.hasPrefix("CLUSTERDOWN"): throw .unreachable(words)
         case .error(let words): throw .refused(words)
-        case .unanswered(let why): throw .unreachable(why)
+        case .unanswered(let why): throw why
         default: return self
         }
     }

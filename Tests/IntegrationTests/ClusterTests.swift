@@ -96,14 +96,16 @@ import Testing
             group.addTask {
                 var release = 1
                 while !Task.isCancelled {
-                    release += 1
-                    try await write(release, of: 2000, to: cache)
-                    try await cache.flip(
-                        from: release - 1,
-                        to: release,
-                        token: release,
-                        .publish
-                    )
+                    do {
+                        try await write(release + 1, of: 2000, to: cache)
+                        try await cache.flip(
+                            from: release,
+                            to: release + 1,
+                            token: release + 1,
+                            .publish
+                        )
+                        release += 1
+                    } catch  where Task.isCancelled {}
                 }
                 return (0, release)
             }

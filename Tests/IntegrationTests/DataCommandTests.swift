@@ -179,6 +179,20 @@ import Transfer
                 let ratio = number(near, key) / number(exact, key)
                 #expect((0.6...1.6).contains(ratio), "\(key): \(ratio)")
             }
+            let pipeline = try String(contentsOfFile: shop + "/pipeline.yaml", encoding: .utf8)
+            let compact = try folder.write(
+                pipeline + "\npublish: { compact: true }\n",
+                to: "shop/compact.yaml"
+            )
+            func redis(_ file: String) async throws -> Int {
+                let plan = try await larder.run("plan", file, "--rows", "300000", "--json")
+                let answer = try JSONSerialization.jsonObject(with: Data(plan.output.utf8))
+                return try #require((answer as? [String: Any])?["redis"] as? Int, "\(plan)")
+            }
+            let (plain, shared) = (
+                try await redis(shop + "/pipeline.yaml"), try await redis(compact)
+            )
+            #expect(shared < plain && shared > plain / 4, "\(shared) \(plain)")
             let text = try await larder.run("plan", shop + "/pipeline.yaml", "--rows", "10000")
             #expect(text.output.contains(/rows +about (1[5-9]|2[0-4])0,000/), "\(text)")
             #expect(text.output.contains(/memory of prepare +at most \d/))

@@ -333,6 +333,44 @@ import Testing
         )
     }
 
+    @Test func `a release that is being collected is none for those who name it`() async throws {
+        for release in 1...2 { try await write(release, ids: ["a"]) }
+        try await cache.flip(from: nil, to: 2, token: 1, .publish)
+        #expect(try await cache.expiry(of: 1) != nil)
+        #expect(try await cache.lists([Array("a".utf8)], release: 1).lists[0] != nil)
+        #expect(try await cache.retire(release: 1))
+        // Its description goes last: it says how the lists are stored.
+        #expect(try await cache.layout(of: 1) != nil)
+        #expect(try await cache.expiry(of: 1) == nil)
+        let found = try await cache.lists([Array("a".utf8)], release: 1)
+        #expect(found.lists[0] == nil && found.defaultList.isEmpty)
+        await #expect(throws: CacheError.self) {
+            try await cache.copyOfHead(release: 1, expire: .seconds(1))
+        }
+        try await cache.removeHead(release: 1)
+        #expect(try await cache.layout(of: 1) == nil)
+    }
+
+    @Test func `hashes are removed by their numbers, also of a release that was never whole`()
+        async throws
+    {
+        var batch = cache.batch(release: 1, buckets: 4, expire: .seconds(60))
+        for id in 0..<100 { batch.append("u\(id)".utf8, Array("[]".utf8)) }
+        try await cache.write(batch)
+        #expect(try await cache.layout(of: 1) == nil)
+        func hashes() async throws -> Int {
+            var count = 0
+            for bucket in 0..<6 {
+                count +=
+                    try await client.command("HLEN", "rec:\(feed):1:_b:\(bucket)").number ?? 0
+            }
+            return count
+        }
+        #expect(try await hashes() == 100)
+        try await cache.remove(buckets: 0..<6, release: 1)
+        #expect(try await hashes() == 0)
+    }
+
     @Test func `nobody listening is told with the address`() async throws {
         let nowhere = RedisClient(
             try RedisAddress("redis://:s3cret@127.0.0.1:1"),

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Glibc
 import Subprocess
 import TestSupport
 import Testing
@@ -56,6 +57,32 @@ import Testing
             created: "now"
         )
         try await cache.writeHead(list, meta, release: release, expire: .seconds(600))
+    }
+
+    @Test func `a rollback that no replica takes is told, and is one`() async throws {
+        let primary = try await OwnRedis(port: freePort())
+        let replica = try await OwnRedis(
+            port: freePort(),
+            arguments: ["--replicaof", "127.0.0.1 \(primary.port)"]
+        )
+        try await waitUntil("the replica copies") { try await primary.replicaCount() == 1 }
+        let files = try CommandFeed()
+        let pipeline = try files.pipeline(feed: feed, model: "{ kind: popularity }")
+        try await files.with(redis: "redis://127.0.0.1:\(primary.port)") { larder in
+            let worker = try await larder.start("worker")
+            defer { worker.kill() }
+            for _ in 1...2 {
+                let run = try await larder.run("run", pipeline, "--force", "all", "--follow")
+                try #require(run.status == 0, "\(run)")
+            }
+            replica.signal(SIGSTOP)
+            defer { replica.signal(SIGCONT) }
+            let back = try await larder.run("rollback", feed)
+            #expect(back.status == 69 && back.errors.contains("no replica of 127.0.0.1"), "\(back)")
+            #expect(back.errors.contains("release 1 of \"\(feed)\" is live all the same"))
+            let releases = try await larder.run("releases", feed)
+            #expect(releases.output.contains(/1 .*live/), "\(releases)")
+        }
     }
 
     @Test func `the primary is who the Sentinel says it is`() async throws {

@@ -104,7 +104,8 @@ import Testing
     }
 
     @Test func `a session is answered from the lists of its items`() async throws {
-        _ = try await feed.write(1...1, to: RedisClient(TestServers.redis), listsFor: "items")
+        let client = RedisClient(try TestServers.redis)
+        _ = try await feed.write(1...1, to: client, listsFor: "items")
         try await feed.with { served, _ in
             // The list of i2 is 1, i3, i4, i5; that of i4 is 1, i5, i6, i7.
             let found = try await served.get("/v1/feeds/\(feed.name)?items=i2,i4&k=3")
@@ -125,6 +126,10 @@ import Testing
             let strangers = try await served.get("/v1/feeds/\(feed.name)?items=x,1")
             #expect(strangers.json["source"] as? String == "default")
             #expect(strangers.json["items"] as? [String] == ["i5", "i6", "i7"])
+            // One list that cannot be read is not answered with what the others have.
+            try await client.command("SET", "rec:\(feed.name):1:i4", "?")
+            #expect(try await served.get("/v1/feeds/\(feed.name)?items=i2,i4").status == 503)
+            #expect(try await served.get("/v1/feeds/\(feed.name)?items=i2,i3").status == 200)
         }
     }
 

@@ -111,12 +111,15 @@ struct PlanCommand: ParsableCommand {
         }
     }
 
-    /// A list, its key, and what Redis adds for each key: about 90 bytes.
+    /// A list, its key, and what Redis adds for each key: about 90 bytes; of lists that share a hash the id, and
+    /// about 24.
     private func bytesOfList(_ pipeline: Pipeline, _ dataset: Dataset) -> Int {
         let predict = pipeline.predict
         let owners = dataset.ids(of: pipeline.owners)
-        let key =
-            "rec:\(pipeline.feed):1:".utf8.count + owners.ids.bytes.count / max(1, owners.count)
+        let id = owners.ids.bytes.count / max(1, owners.count)
+        let around =
+            pipeline.publish.compact == true
+            ? 24 + id : 90 + "rec:\(pipeline.feed):1:".utf8.count + id
         let items = min(1000, dataset.items.count)
         let encoder = ListEncoder(
             ListFormat(rawValue: pipeline.publish.format) ?? .json,
@@ -126,7 +129,7 @@ struct PlanCommand: ParsableCommand {
             Array(0..<Int32(items)),
             scores: [Float](repeating: 0.123456, count: items)
         )
-        return 90 + key + min(predict.served.k, dataset.items.count) * list.count / max(1, items)
+        return around + min(predict.served.k, dataset.items.count) * list.count / max(1, items)
     }
 
     /// To two digits.

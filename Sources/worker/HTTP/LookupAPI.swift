@@ -105,6 +105,7 @@ struct LookupAPI {
         var whole = options
         // What the session has had is taken out of the lists, which must not end before k.
         whole.k = Limits.k.upperBound
+        // All of them or none: another list in place of one that cannot be read would be taken for the answer.
         let lists = try await lookup(
             session.items.map { item in
                 var question = whole.question(feed, item)
@@ -112,7 +113,7 @@ struct LookupAPI {
                 question.reader = items[0]
                 return question
             }
-        ).compactMap { try? $0.get() }
+        ).map { answer throws(RequestError) in try answer.get() }
         try check(options, lists[0], feed)
         guard lists[0].listsFor == "items" else {
             throw RequestError(

@@ -56,10 +56,21 @@ struct CollectStep {
         let cache = input.services.cache(release.feed)
         guard try await cache.retire(release: release.number) else { return false }
         // Without its dataset a release cannot be named; its keys carry an expiry for this case.
-        if let ids = try ids(of: release) { try await remove(ids, of: release, from: cache) }
+        let ids = try ids(of: release)
+        switch try await cache.layout(of: release.number) {
+        case .buckets(let count): try await remove(buckets: count, of: release, from: cache)
+        case .keys: try await remove(ids, of: release, from: cache)
+        case nil:
+            // Of a run that failed, before it said how its lists are stored.
+            try await remove(ids, of: release, from: cache)
+            let most = FeedCache.buckets(for: ids?.count ?? 0)
+            try await remove(buckets: most, of: release, from: cache)
+        }
         try await cache.removeHead(release: release.number)
         return true
     }
+
+    private static let batch = 10_000
 
     private func ids(of release: Releases.Release) throws -> Vocabulary? {
         do {
@@ -68,18 +79,36 @@ struct CollectStep {
     }
 
     private func remove(
-        _ ids: Vocabulary,
+        _ ids: Vocabulary?,
         of release: Releases.Release,
         from cache: FeedCache
     ) async throws {
-        for first in stride(from: 0, to: ids.count, by: 10_000) {
-            let part = (first..<min(first + 10_000, ids.count)).map {
-                ids.ids.bytes[ids.ids.range($0)]
-            }
+        guard let ids else { return }
+        try await inBatches(ids.count) { range in
+            let part = range.map { ids.ids.bytes[ids.ids.range($0)] }
             try await cache.remove(part, release: release.number)
+        }
+    }
+
+    private func remove(
+        buckets: Int,
+        of release: Releases.Release,
+        from cache: FeedCache
+    ) async throws {
+        try await inBatches(buckets) { range in
+            try await cache.remove(buckets: range, release: release.number)
+        }
+    }
+
+    private func inBatches(
+        _ count: Int,
+        _ remove: (Range<Int>) async throws -> Void
+    ) async throws {
+        for first in stride(from: 0, to: count, by: Self.batch) {
+            try await remove(first..<min(first + Self.batch, count))
             try input.context.checkStop()
             // Readers come first: a pause after each 10,000 keys leaves them the server.
-            if ids.count > 10_000 { try await Task.sleep(for: .milliseconds(50)) }
+            if count > Self.batch { try await Task.sleep(for: .milliseconds(50)) }
         }
     }
 }

@@ -58,7 +58,19 @@ extension Services {
     func move(_ feed: String, from live: Int?, to release: Int) async throws {
         let cache = cache(feed)
         try await releases.raiseTokens(above: cache.highest().token)
-        try await cache.flip(from: live, to: release, token: releases.nextToken(), .rollback)
+        let token = try await releases.nextToken()
+        do {
+            try await cache.flip(from: live, to: release, token: token, .rollback)
+        } catch {
+            // Moved, and no replica has it: to say it again would move it back.
+            guard case .unreachable(let why) = error, (try? await cache.live()) == release else {
+                throw error
+            }
+            try await releases.recordLive(feed: feed, number: release)
+            throw CacheError.unreachable(
+                "\(why)\nhint: release \(release) of \"\(feed)\" is live all the same; look again when the replica is back"
+            )
+        }
         try await releases.recordLive(feed: feed, number: release)
     }
 }
