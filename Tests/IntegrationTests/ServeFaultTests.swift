@@ -98,15 +98,25 @@ import Testing
             let second = try await Served(larder, log: feed.log)
             defer { second.process.kill() }
             async let told = Served.hammer("reads", "\(served.port),\(second.port)", feed.name, "4")
-            var live = 1
-            for token in 2...60 {
-                try await Task.sleep(for: .milliseconds(40))
-                let next = live % 3 + 1
-                try await cache.flip(from: live, to: next, token: token, .rollback)
-                live = next
-                if token == 30 { #expect(try await second.process.terminate() == 0) }
+            // For as long as they are asked, however late that begins.
+            let flips = Task {
+                var token = 1
+                while !Task.isCancelled {
+                    token += 1
+                    try await cache.flip(
+                        from: (token - 2) % 3 + 1,
+                        to: (token - 1) % 3 + 1,
+                        token: token,
+                        .rollback
+                    )
+                    try? await Task.sleep(for: .milliseconds(40))
+                }
             }
+            try await Task.sleep(for: .milliseconds(1500))
+            #expect(try await second.process.terminate() == 0)
             let found = try await told
+            flips.cancel()
+            try await flips.value
             #expect(found["lost"] as? Int == 0, "\(found)")
             let answers = try #require(found["answers"] as? Int)
             #expect(answers > 100)
