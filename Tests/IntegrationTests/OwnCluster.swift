@@ -73,19 +73,31 @@ final class OwnCluster: Sendable {
 
     /// Moves so many slots from one primary to another, keys and all, as an operator does.
     func reshard(_ slots: Int, from: Int, to: Int) async throws {
+        // Who has what after the last time may not be known to all yet.
+        try await waitUntil("all agree who has which slots") {
+            try await Self.cli("check", "127.0.0.1:\(primaries[0].port)").isDone
+        }
+        let result = try await Self.cli(
+            "reshard",
+            "127.0.0.1:\(primaries[0].port)",
+            "--cluster-from",
+            primaries[from].clusterID(),
+            "--cluster-to",
+            primaries[to].clusterID(),
+            "--cluster-slots",
+            "\(slots)",
+            "--cluster-yes"
+        )
+        guard result.isDone else { throw ReshardFailed(output: result.output) }
+    }
+
+    private static func cli(_ words: String...) async throws -> (isDone: Bool, output: String) {
         let result = try await run(
             .name("redis-cli"),
-            arguments: [
-                "--cluster", "reshard", "127.0.0.1:\(primaries[0].port)",
-                "--cluster-from", primaries[from].clusterID(),
-                "--cluster-to", primaries[to].clusterID(),
-                "--cluster-slots", "\(slots)", "--cluster-yes",
-            ],
+            arguments: Arguments(["--cluster"] + words),
             output: .string(limit: 10 << 20)
         )
-        guard result.terminationStatus.isSuccess else {
-            throw ReshardFailed(output: result.standardOutput)
-        }
+        return (result.terminationStatus.isSuccess, result.standardOutput)
     }
 
     struct ReshardFailed: Error {
