@@ -27,14 +27,6 @@ package struct FeedCache: Sendable {
     /// How many hashes so many lists are divided among where they are compact.
     package static func buckets(for lists: Int) -> Int { ListKeys.buckets(for: lists) }
 
-    /// Writes lists and returns the bytes sent; every reply was read and none was an error.
-    @discardableResult
-    package func write(_ batch: ListBatch) async throws(CacheError) -> Int {
-        let (bytes, written) = try await client.pipeline(batch.commands)
-        try await client.awaitReplicas(of: written)
-        return bytes
-    }
-
     /// Writes batch after batch while more are made, until a replica has them too, and returns the bytes sent.
     ///
     /// `next` is called until it returns nil; `rate`: how many lists a second all writers of the feed

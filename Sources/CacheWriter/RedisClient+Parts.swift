@@ -6,7 +6,9 @@ extension RedisClient {
     /// While slots move, and what asks for two keys waits until both have.
     private static let pause: UInt32 = 20_000
 
-    /// Notes in `written` who got something; `isPartial`: whether some replies are better than none where one server of several does not answer.
+    /// Notes in `written` who got something.
+    ///
+    /// `isPartial`: whether some replies are better than none where one server of several does not answer.
     func exchange(
         _ commands: RESPBuffer,
         _ written: inout Written,
@@ -37,7 +39,7 @@ extension RedisClient {
         var failures: [Int: CacheError] = [:]
         for (number, part) in parts.enumerated() where !part.commands.isEmpty {
             do {
-                if isPartial, part.node.silentUntil > .now {
+                if isPartial, parts.count > 1, part.node.silentUntil > .now {
                     throw CacheError.unreachable("\(part.node.endpoint) did not answer in time")
                 }
                 try part.node.send(part.commands.bytes[...])

@@ -87,7 +87,8 @@ struct StoreOptions: ParsableArguments {
             throw SettingsError(
                 """
                 the Redis URL cannot be read
-                hint: it looks like redis://user:password@host:6379/0, with %40 for an @ in a name or a password
+                hint: it looks like redis://user:password@host:6379/0, with %40 for an @ in a name or a password,
+                or redis+sentinel://host:26379/name
                 """
             )
         } catch .wantsTLS {

@@ -19,9 +19,19 @@ extension FeedCache {
         release: Int,
         buckets: Int? = nil,
         expire: Duration
-    ) async throws(CacheError) -> Int {
+    ) async throws -> Int {
         var batch = batch(release: release, buckets: buckets, expire: expire)
         for list in lists { batch.append(list.id, list.bytes) }
         return try await write(batch)
+    }
+
+    /// Writes one batch; returns the bytes sent.
+    @discardableResult
+    package func write(_ batch: ListBatch) async throws -> Int {
+        var rest: ListBatch? = batch
+        return try await write {
+            defer { rest = nil }
+            return rest
+        }
     }
 }
