@@ -18,17 +18,9 @@ struct CacheKeys: Sendable {
     /// live.
     func state(_ release: Int) -> String { "release:\(release)" }
 
-    /// The list of a segment or a category.
-    func fallback(_ release: Int, _ source: Lookup.Source, _ value: String) -> String {
-        "rec:\(feed):\(release):_\(source.rawValue):\(value)"
-    }
+    /// What describes a release.
+    func meta(_ release: Int) -> String { lists(String(release)) + "_meta" }
 
-    /// The set of a release's fallback keys.
-    func fallbacks(_ release: Int) -> String { "rec:\(feed):\(release):_fallbacks" }
-
-    func defaultList(_ release: Int) -> String { "rec:\(feed):\(release):_default" }
-    func meta(_ release: Int) -> String { "rec:\(feed):\(release):_meta" }
-
-    /// What the keys of a release's lists begin with.
-    func lists(_ release: Int) -> [UInt8] { Array("rec:\(feed):\(release):".utf8) }
+    /// What the keys of lists begin with; `release`: its number, or what they have in place of it.
+    func lists(_ release: String) -> String { "rec:\(feed):\(release):" }
 }

@@ -30,12 +30,12 @@ extension FeedCache {
         expire: Duration
     ) async throws(CacheError) -> [UInt8] {
         let set = ExpiringSet(expire)
-        let defaultKey = keys.defaultList(release)
-        let fallbacks = try await members(keys.fallbacks(release))
+        let lists = try await lists(of: release)
+        let rest = [lists.defaultList] + (try await members(lists.fallbacks))
         var questions = RESPBuffer()
-        for key in [defaultKey] + fallbacks { questions.append("GET", key) }
+        for key in rest { questions.append("GET", key) }
         var copy = RESPBuffer()
-        for (key, reply) in zip([defaultKey] + fallbacks, try await client.read(questions)) {
+        for (key, reply) in zip(rest, try await client.read(questions)) {
             guard case .bytes(let list) = reply else { continue }
             set.append(key.utf8, list, to: &copy)
         }
@@ -62,7 +62,8 @@ extension FeedCache {
         return copy.bytes
     }
 
-    private func members(_ key: String) async throws(CacheError) -> [String] {
+    /// Of a set.
+    func members(_ key: String) async throws(CacheError) -> [String] {
         guard case .array(let members) = try await client.command("SMEMBERS", key) else {
             return []
         }

@@ -69,6 +69,14 @@ extension FeedCache {
             redis.call('SET', KEYS[1], ARGV[2])
             return 'flipped'
             """
+        if move == .rollback, try await storage(of: release)?.layout == .inPlace {
+            throw .fenced(
+                """
+                release \(release) of "\(feed)" was written in place: later lists stand where its own did
+                hint: `larder releases \(feed)` lists those with lists of their own; or run the pipeline again
+                """
+            )
+        }
         var flip = RESPBuffer()
         flip.append(
             "EVAL",
@@ -104,10 +112,9 @@ extension FeedCache {
 
     /// Whether a release's default list and description have not expired.
     private func isThere(_ release: Int) async throws(CacheError) -> Bool {
-        var buffer = RESPBuffer()
-        // One by one: in a cluster they stand apart.
-        for key in [keys.defaultList(release), keys.meta(release)] { buffer.append("EXISTS", key) }
-        return try await client.read(buffer).allSatisfy { $0 == .integer(1) }
+        guard let storage = try await storage(of: release) else { return false }
+        let list = ListKeys(keys, release: release, storage.layout).defaultList
+        return try await client.command("EXISTS", list) == .integer(1)
     }
 
     /// Takes a release out of use: the pointer cannot move to it any more.
@@ -136,14 +143,15 @@ extension FeedCache {
     /// Unlinks the description of a release that was retired, and its lists for those without one; after its other
     /// lists, of which the description says where they stand.
     package func removeHead(release: Int) async throws(CacheError) {
+        var gone = [keys.meta(release)]
+        // What is written in place belongs to the releases after it too.
+        let layout = try await storage(of: release)?.layout ?? .keys
+        if layout != .inPlace {
+            let lists = ListKeys(keys, release: release, layout)
+            gone += try await members(lists.fallbacks) + [lists.defaultList, lists.fallbacks]
+        }
         var buffer = RESPBuffer()
-        let written = try await client.command("SMEMBERS", keys.fallbacks(release))
-        if case .array(let fallbacks) = written {
-            for key in fallbacks.compactMap(\.text) { buffer.append("UNLINK", key) }
-        }
-        for key in [keys.defaultList(release), keys.fallbacks(release), keys.meta(release)] {
-            buffer.append("UNLINK", key)
-        }
+        for key in gone { buffer.append("UNLINK", key) }
         _ = try await client.pipeline(buffer)
     }
 }

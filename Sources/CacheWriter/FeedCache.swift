@@ -19,13 +19,13 @@ package struct FeedCache: Sendable {
 
     /// For lists of a release, without any as yet.
     ///
-    /// `buckets`: as in `Meta`.
-    package func batch(release: Int, buckets: Int? = nil, expire: Duration) -> ListBatch {
-        ListBatch(ListKeys(keys, release: release, buckets: buckets), expire: expire)
+    package func batch(
+        release: Int,
+        _ layout: ListLayout = .keys,
+        expire: Duration
+    ) -> ListBatch {
+        ListBatch(ListKeys(keys, release: release, layout), expire: expire)
     }
-
-    /// How many hashes so many lists are divided among where they are compact.
-    package static func buckets(for lists: Int) -> Int { ListKeys.buckets(for: lists) }
 
     /// Writes batch after batch while more are made, until a replica has them too, and returns the bytes sent.
     ///
@@ -97,19 +97,21 @@ package struct FeedCache: Sendable {
     package func write(
         _ fallbacks: [Fallback],
         release: Int,
+        _ layout: ListLayout = .keys,
         expire: Duration
     ) async throws(CacheError) {
         guard !fallbacks.isEmpty else { return }
+        let lists = ListKeys(keys, release: release, layout)
         let set = ExpiringSet(expire)
         var buffer = RESPBuffer()
         for list in fallbacks {
-            let key = keys.fallback(release, list.source, list.value)
-            buffer.append("SADD", keys.fallbacks(release), key)
+            let key = lists.fallback(list.source, list.value)
+            buffer.append("SADD", lists.fallbacks, key)
             set.append(key.utf8, list.bytes, to: &buffer)
         }
         let (_, written) = try await client.pipeline(buffer)
         try await client.awaitReplicas(of: written)
-        try await client.command("EXPIRE", keys.fallbacks(release), set.seconds)
+        try await client.command("EXPIRE", lists.fallbacks, set.seconds)
     }
 
     /// What a reader may want to know about a release.
@@ -118,8 +120,7 @@ package struct FeedCache: Sendable {
         package let k: Int
         /// Entries beyond k.
         package let spare: Int
-        /// How many hashes the lists are divided among; nil where each list has its own key.
-        package let buckets: Int?
+        package let layout: ListLayout
         /// `users`, `items` or `sessions`.
         package let listsFor: String
         package let count: Int
@@ -131,7 +132,7 @@ package struct FeedCache: Sendable {
             format: ListFormat,
             k: Int,
             spare: Int,
-            buckets: Int? = nil,
+            layout: ListLayout = .keys,
             listsFor: String,
             count: Int,
             dataset: String,
@@ -141,7 +142,7 @@ package struct FeedCache: Sendable {
             self.format = format
             self.k = k
             self.spare = spare
-            self.buckets = buckets
+            self.layout = layout
             self.listsFor = listsFor
             self.count = count
             self.dataset = dataset
@@ -159,30 +160,14 @@ package struct FeedCache: Sendable {
     ) async throws(CacheError) {
         let set = ExpiringSet(expire)
         var buffer = RESPBuffer()
-        set.append(keys.defaultList(release).utf8, defaultList, to: &buffer)
-        buffer.append(
-            "HSET",
-            keys.meta(release),
-            "format",
-            meta.format.rawValue,
-            "k",
-            String(meta.k),
-            "spare",
-            String(meta.spare),
-            "for",
-            meta.listsFor,
-            "count",
-            String(meta.count),
-            "dataset",
-            meta.dataset,
-            "model",
-            meta.model,
-            "created",
-            meta.created
-        )
-        if let buckets = meta.buckets {
-            buffer.append("HSET", keys.meta(release), "buckets", String(buckets))
-        }
+        let lists = ListKeys(keys, release: release, meta.layout)
+        set.append(lists.defaultList.utf8, defaultList, to: &buffer)
+        let fields = [
+            "format", meta.format.rawValue, "k", String(meta.k), "spare", String(meta.spare),
+            "for", meta.listsFor, "count", String(meta.count), "dataset", meta.dataset,
+            "model", meta.model, "created", meta.created,
+        ]
+        buffer.append(["HSET", keys.meta(release)] + fields + meta.layout.described)
         buffer.append("EXPIRE", keys.meta(release), set.seconds)
         try await client.write(buffer)
         // Last, because it says that the release is whole; and it may have been published already.
@@ -267,10 +252,9 @@ package struct FeedCache: Sendable {
         release: Int
     ) async throws(CacheError) -> (lists: [[ListFormat.Entry]?], defaultList: [ListFormat.Entry]) {
         var head = RESPBuffer()
-        head.append("HMGET", keys.meta(release), "format", "buckets")
+        head.append(["HMGET", keys.meta(release), "format"] + ListLayout.fields)
         // Of one that is being collected some lists are gone.
         head.append("HEXISTS", keys.head, keys.state(release))
-        head.append("GET", keys.defaultList(release))
         let replies = try await client.read(head)
         // A release that is gone has no lists.
         guard case .array(let meta) = replies[0],
@@ -279,45 +263,39 @@ package struct FeedCache: Sendable {
         else {
             return ([[ListFormat.Entry]?](repeating: nil, count: ids.count), [])
         }
-        let places = ListKeys(keys, release: release, buckets: meta[1].text.flatMap { Int($0) })
+        let places = ListKeys(keys, release: release, ListLayout(meta.dropFirst()))
+        func decoded(_ reply: Reply) -> [ListFormat.Entry]? {
+            guard case .bytes(let bytes) = reply else { return nil }
+            return format.decode(bytes)
+        }
         var lists: [[ListFormat.Entry]?] = []
         for start in stride(from: 0, to: ids.count, by: 500) {
             var buffer = RESPBuffer()
             for id in ids[start..<min(start + 500, ids.count)] {
                 places.read(id, in: &buffer)
             }
-            for reply in try await client.read(buffer) {
-                switch reply {
-                case .bytes(let bytes): lists.append(format.decode(bytes))
-                default: lists.append(nil)
-                }
-            }
+            for reply in try await client.read(buffer) { lists.append(decoded(reply)) }
         }
-        guard case .bytes(let bytes) = replies[2] else { return (lists, []) }
-        return (lists, format.decode(bytes) ?? [])
+        return (lists, decoded(try await client.command("GET", places.defaultList)) ?? [])
     }
 
     // MARK: garbage
 
     /// Where the lists of a release stand, as its description has it.
     func lists(of release: Int) async throws(CacheError) -> ListKeys {
-        let buckets = try await client.command("HGET", keys.meta(release), "buckets").text
-        return ListKeys(keys, release: release, buckets: buckets.flatMap { Int($0) })
-    }
-
-    /// How the lists of a release are stored.
-    package enum Layout: Sendable {
-        /// Each has a key of its own.
-        case keys
-        /// In so many hashes.
-        case buckets(Int)
+        ListKeys(keys, release: release, try await storage(of: release)?.layout ?? .keys)
     }
 
     /// Nil where a release has no description: it was never whole, or has expired.
-    package func layout(of release: Int) async throws(CacheError) -> Layout? {
-        let meta = try await client.command("HMGET", keys.meta(release), "format", "buckets")
-        guard case .array(let words) = meta, words.first?.text != nil else { return nil }
-        return words[1].text.flatMap { Int($0) }.map { .buckets($0) } ?? .keys
+    package func storage(
+        of release: Int
+    ) async throws(CacheError) -> (format: ListFormat, layout: ListLayout)? {
+        var question = RESPBuffer()
+        question.append(["HMGET", keys.meta(release), "format"] + ListLayout.fields)
+        guard case .array(let words) = try await client.read(question)[0],
+            let format = words[0].text.flatMap({ ListFormat(rawValue: $0) })
+        else { return nil }
+        return (format, ListLayout(words.dropFirst()))
     }
 
     /// Unlinks lists of a release that is not live, by name: never SCAN or KEYS.
@@ -325,13 +303,14 @@ package struct FeedCache: Sendable {
         _ ids: [ArraySlice<UInt8>],
         release: Int
     ) async throws(CacheError) {
-        let lists = ListKeys(keys, release: release, buckets: nil)
+        let lists = ListKeys(keys, release: release, .keys)
         try await unlink(ids.lazy.map { lists.place(of: $0).key })
     }
 
     /// The same of hashes.
     package func remove(buckets: Range<Int>, release: Int) async throws(CacheError) {
-        try await unlink(buckets.lazy.map { ListKeys.bucket($0, keys.lists(release)) })
+        let lists = ListKeys(keys, release: release, .buckets(buckets.upperBound))
+        try await unlink(buckets.lazy.map(lists.bucket))
     }
 
     private func unlink(_ keys: some Sequence<[UInt8]>) async throws(CacheError) {

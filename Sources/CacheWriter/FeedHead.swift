@@ -30,8 +30,7 @@ struct FeedHead: Sendable {
         let format: ListFormat
         /// Entries of a list; more may stand in it, for when some are hidden.
         let k: Int
-        /// As in `FeedCache.Meta`.
-        let buckets: Int?
+        let layout: ListLayout
         /// `users`, `items` or `sessions`.
         let listsFor: String
     }
@@ -56,7 +55,7 @@ struct FeedHead: Sendable {
         let releases = [version.live] + (split?.arms.compactMap(\.release) ?? [])
         var about = RESPBuffer()
         for release in releases {
-            about.append("HMGET", keys.meta(release), "format", "k", "for", "buckets")
+            about.append(["HMGET", keys.meta(release), "format", "k", "for"] + ListLayout.fields)
         }
         var found: [Int: Release] = [:]
         for (number, reply) in zip(releases, try await client.read(about)) {
@@ -90,7 +89,7 @@ struct FeedHead: Sendable {
 }
 
 extension FeedHead.Release {
-    /// Of what `HMGET meta format k for buckets` answers; nil where the release is gone.
+    /// Of what `HMGET meta format k for …` answers; nil where the release is gone.
     init?(_ number: Int, _ reply: Reply) {
         guard case .array(let meta) = reply,
             let format = meta[0].text.flatMap({ ListFormat(rawValue: $0) }),
@@ -100,6 +99,6 @@ extension FeedHead.Release {
         self.format = format
         self.k = k
         listsFor = meta[2].text ?? ""
-        buckets = meta[3].text.flatMap { Int($0) }
+        layout = ListLayout(meta.dropFirst(3))
     }
 }

@@ -159,7 +159,7 @@ package actor FeedReader {
     private func ask(_ question: Question, _ head: FeedHead, _ reads: inout Reads) -> Asked {
         let names = CacheKeys(feed: question.feed)
         let (release, arm) = head.release(for: question.reader ?? question.id, arm: question.arm)
-        let own = ListKeys(names, release: release.number, buckets: release.buckets)
+        let own = ListKeys(names, release: release.number, release.layout)
         var lists = [(Lookup.Source.list, own.place(of: question.id.utf8))]
         func add(_ source: Lookup.Source, _ key: String) {
             lists.append((source, ListKeys.Place(key: Array(key.utf8), field: nil)))
@@ -168,9 +168,9 @@ package actor FeedReader {
             as [(Lookup.Source, String?)]
         {
             guard let value else { continue }
-            add(source, names.fallback(release.number, source, value))
+            add(source, own.fallback(source, value))
         }
-        add(.default, names.defaultList(release.number))
+        add(.default, own.defaultList)
         return Asked(
             release: release,
             arm: arm,

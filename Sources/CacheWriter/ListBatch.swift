@@ -27,6 +27,9 @@ package struct ListBatch: Sendable {
         count += 1
     }
 
+    /// Counts a list that stands in Redis already.
+    mutating func skip() { count += 1 }
+
     /// Adds the list of an id; `scores`: one of each item.
     package mutating func append(
         _ id: ArraySlice<UInt8>,

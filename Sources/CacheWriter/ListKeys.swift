@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Where the lists of a release stand: each under a key of its own or, compact, in a hash with some others.
-///
-/// Redis keeps a key, an entry of its table and an expiry for each key, and a small hash in one piece of
-/// memory (a listpack): of sixteen lists that are not long that saves nearly half.
+/// Where the lists of a release stand.
 struct ListKeys: Sendable {
-    /// How many lists a hash has, on average; of more, Redis would search through longer for each.
-    private static let perBucket = 16
+    private let start: [UInt8]
+    private let layout: ListLayout
+    /// The key of the list for ids that have none.
+    let defaultList: String
+    /// The set of the keys of segments' and categories' lists.
+    let fallbacks: String
 
-    /// How many hashes so many lists are divided among.
-    static func buckets(for lists: Int) -> Int { max(1, lists / perBucket) }
+    init(_ keys: CacheKeys, release: Int, _ layout: ListLayout) {
+        let start = keys.lists(layout == .inPlace ? ListLayout.shared : String(release))
+        defaultList = start + "_default"
+        fallbacks = start + "_fallbacks"
+        self.start = Array(start.utf8)
+        self.layout = layout
+    }
+
+    /// The key of the list of a segment or a category.
+    func fallback(_ source: Lookup.Source, _ value: String) -> String {
+        String(decoding: start, as: UTF8.self) + "_\(source.rawValue):\(value)"
+    }
 
     /// The key of a hash.
-    static func bucket(_ number: Int, _ start: [UInt8]) -> [UInt8] {
-        start + Array("_b:\(number)".utf8)
-    }
-
-    private let start: [UInt8]
-    private let buckets: Int?
-
-    /// `buckets`: nil where each list has its own key.
-    init(_ keys: CacheKeys, release: Int, buckets: Int?) {
-        start = keys.lists(release)
-        self.buckets = buckets
-    }
+    func bucket(_ number: Int) -> [UInt8] { start + Array("_b:\(number)".utf8) }
 
     /// A list's key, and its field where that is the key of a hash.
     struct Place: Hashable, Sendable {
@@ -45,9 +45,11 @@ struct ListKeys: Sendable {
     }
 
     func place(of id: some Collection<UInt8>) -> Place {
-        guard let buckets else { return Place(key: ownKey(of: id), field: nil) }
-        let bucket = (IDHash.of(id) * buckets) >> 32
-        return Place(key: Self.bucket(bucket, start), field: Array(id))
+        switch layout {
+        case .keys, .inPlace: return Place(key: ownKey(of: id), field: nil)
+        case .buckets(let count):
+            return Place(key: bucket((IDHash.of(id) * count) >> 32), field: Array(id))
+        }
     }
 
     /// Our own names start with an underscore; an id that does too gets another in front.

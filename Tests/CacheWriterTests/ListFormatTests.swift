@@ -116,15 +116,16 @@ struct CacheKeysTests {
     private let keys = CacheKeys(feed: "for-you")
 
     @Test func `an id that starts with an underscore cannot be one of our own names`() {
+        let lists = ListKeys(keys, release: 7, .keys)
         func key(_ id: String) -> String {
             String(
-                decoding: ListKeys(keys, release: 7, buckets: nil).place(of: id.utf8).key,
+                decoding: lists.place(of: id.utf8).key,
                 as: UTF8.self
             )
         }
         #expect(key("259") == "rec:for-you:7:259")
         #expect(key("_default") == "rec:for-you:7:__default")
-        #expect(key("_default") != keys.defaultList(7))
+        #expect(key("_default") != lists.defaultList)
         #expect(key("_meta") != keys.meta(7))
         #expect(key("__x") != key("_x"))
     }

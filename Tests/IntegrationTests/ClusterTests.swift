@@ -279,7 +279,7 @@ import Testing
     private var needed: Set<Int> {
         let keys = CacheKeys(feed: feed)
         return Set(
-            [keys.live, keys.meta(1), keys.defaultList(1)].map {
+            [keys.live, keys.meta(1), ListKeys(keys, release: 1, .keys).defaultList].map {
                 HashSlot.of(ArraySlice($0.utf8)) * 3 / 16_384
             }
         )

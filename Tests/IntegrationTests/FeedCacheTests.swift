@@ -340,7 +340,7 @@ import Testing
         #expect(try await cache.lists([Array("a".utf8)], release: 1).lists[0] != nil)
         #expect(try await cache.retire(release: 1))
         // Its description goes last: it says how the lists are stored.
-        #expect(try await cache.layout(of: 1) != nil)
+        #expect(try await cache.storage(of: 1) != nil)
         #expect(try await cache.expiry(of: 1) == nil)
         let found = try await cache.lists([Array("a".utf8)], release: 1)
         #expect(found.lists[0] == nil && found.defaultList.isEmpty)
@@ -348,16 +348,16 @@ import Testing
             try await cache.copyOfHead(release: 1, expire: .seconds(1))
         }
         try await cache.removeHead(release: 1)
-        #expect(try await cache.layout(of: 1) == nil)
+        #expect(try await cache.storage(of: 1) == nil)
     }
 
     @Test func `hashes are removed by their numbers, also of a release that was never whole`()
         async throws
     {
-        var batch = cache.batch(release: 1, buckets: 4, expire: .seconds(60))
+        var batch = cache.batch(release: 1, .buckets(4), expire: .seconds(60))
         for id in 0..<100 { batch.append("u\(id)".utf8, Array("[]".utf8)) }
         try await cache.write(batch)
-        #expect(try await cache.layout(of: 1) == nil)
+        #expect(try await cache.storage(of: 1) == nil)
         func hashes() async throws -> Int {
             var count = 0
             for bucket in 0..<6 {

@@ -30,22 +30,30 @@ import Testing
         let name: String
         let format: ListFormat
         let items: [String]
-        let buckets: Int?
+        let layout: ListLayout
     }
 
     private var feeds: [Feed] {
         ListFormat.allCases.flatMap { format in
             Self.catalogues.flatMap { kind, items in
-                [nil, 3].map { buckets in
+                [ListLayout.keys, .buckets(3), .inPlace].map { layout in
                     Feed(
                         name:
-                            "\(prefix)-\(format.rawValue)-\(kind)\(buckets.map { "-\($0)" } ?? "")",
+                            "\(prefix)-\(format.rawValue)-\(kind)\(Self.suffix(layout))",
                         format: format,
                         items: items,
-                        buckets: buckets
+                        layout: layout
                     )
                 }
             }
+        }
+    }
+
+    private static func suffix(_ layout: ListLayout) -> String {
+        switch layout {
+        case .keys: ""
+        case .buckets(let count): "-\(count)"
+        case .inPlace: "-in-place"
         }
     }
 
@@ -58,14 +66,14 @@ import Testing
             return encoder.encode(items, scores: items.map { Float($0) / 7 - 2 })
         }
         for release in 1...2 {
-            // One of the two releases of a compact feed is not.
-            let buckets = release == 2 ? feed.buckets : nil
+            // One of the two releases has its lists under keys of their own.
+            let layout = release == 2 ? feed.layout : .keys
             _ = try await cache.write(
                 Self.ids.dropLast(2).enumerated().map { place, id in
                     FeedCache.List(id: ArraySlice(id.utf8), bytes: list(release * 10 + place))
                 },
                 release: release,
-                buckets: buckets,
+                layout: layout,
                 expire: .seconds(600)
             )
             try await cache.write(
@@ -74,6 +82,7 @@ import Testing
                     .init(.category, "Rome", list(release + 40)),
                 ],
                 release: release,
+                layout,
                 expire: .seconds(600)
             )
             try await cache.writeHead(
@@ -82,7 +91,7 @@ import Testing
                     format: feed.format,
                     k: 5,
                     spare: 3,
-                    buckets: buckets,
+                    layout: layout,
                     listsFor: "users",
                     count: Self.ids.count,
                     dataset: "d",

@@ -17,10 +17,10 @@ extension FeedCache {
     package func write(
         _ lists: [List],
         release: Int,
-        buckets: Int? = nil,
+        layout: ListLayout = .keys,
         expire: Duration
     ) async throws -> Int {
-        var batch = batch(release: release, buckets: buckets, expire: expire)
+        var batch = batch(release: release, layout, expire: expire)
         for list in lists { batch.append(list.id, list.bytes) }
         return try await write(batch)
     }

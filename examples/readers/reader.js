@@ -1,7 +1,6 @@
 // A feed's lists from Redis (npm install redis@4); docs/cache.md has the keys.
 const { createHash } = require("crypto"), { commandOptions } = require("redis");
-const { unpack } = require("./packed"); // not needed for json
-
+const { unpack } = require("./packed"), FIELDS = ["format", "k", "buckets", "lists"]; // json needs no unpack
 exports.Feed = class {
   constructor(redis, name) { Object.assign(this, { redis, keys: `rec:${name}:`, until: 0 }); }
 
@@ -16,8 +15,8 @@ exports.Feed = class {
       segment && ["segment", `_segment:${segment}`], category && ["category", `_category:${category}`],
       ["default", "_default"]].filter(Boolean);
     for (const { release, arm } of [...arms(split, id, live), { release: live, arm: null }]) {
-      const start = `${keys}${release}:`, fields = ["format", "k", "buckets"];
-      const [format, usual, buckets] = this.about[release] ??= await redis.hmGet(`${start}_meta`, fields);
+      const [format, usual, buckets, shared] = this.about[release] ??= await redis.hmGet(`${keys}${release}:_meta`, FIELDS);
+      const start = `${keys}${shared ?? release}:`;
       const get = ([source, name]) => source !== "list" || !buckets ? redis.get(bytes, start + name)
         : redis.hGet(bytes, `${start}_b:${Math.floor(hash(id) * buckets / 2 ** 32)}`, id); // compact
       // Commands of one turn of the event loop are sent together.

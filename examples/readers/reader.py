@@ -1,7 +1,7 @@
 """A feed's lists from Redis (pip install redis); docs/cache.md has the keys."""
 import hashlib, json, time
 from packed import unpack  # not needed for json
-
+FIELDS = ["format", "k", "buckets", "lists"]
 class Feed:
     def __init__(self, redis, name): self.redis, self.keys, self.until = redis, f"rec:{name}:", 0
 
@@ -16,9 +16,9 @@ class Feed:
         tries = [("list", "_" + id if id.startswith("_") else id), ("default", "_default")]
         tries[1:1] = [(group, f"_{group}:{value}") for group, value in groups if value]
         for release, arm in arms(split, id, live) + [(live, None)]:
-            keys = f"{self.keys}{release}:"
-            about = self.about.get(release) or self.redis.hmget(keys + "_meta", "format", "k", "buckets")
-            self.about[release], (format, usual, buckets) = about, about
+            about = self.about.get(release) or self.redis.hmget(f"{self.keys}{release}:_meta", FIELDS)
+            self.about[release], (format, usual, buckets, shared) = about, about
+            keys = f"{self.keys}{shared.decode() if shared else release}:"
             pipe = self.redis.pipeline(transaction=False).smembers("{%slive}:hidden" % self.keys)
             if buckets: pipe.hget(f"{keys}_b:{hash(id) * int(buckets) >> 32}", id)  # compact
             for _, name in tries[1 if buckets else 0:]: pipe.get(keys + name)

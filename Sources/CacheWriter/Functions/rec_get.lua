@@ -89,7 +89,7 @@ local function rec_get(keys, args)
   local braced = '{' .. keys[1] .. '}:'
   local id, k, segment, category = args[1], tonumber(args[2] or ''), args[3] or '', args[4] or ''
   local function meta(release)
-    return redis.call('HMGET', feed .. release .. ':_meta', 'format', 'k', 'spare', 'buckets')
+    return redis.call('HMGET', feed .. release .. ':_meta', 'format', 'k', 'spare', 'buckets', 'lists')
   end
 
   local release, arm = live, ''
@@ -105,7 +105,7 @@ local function rec_get(keys, args)
   tries[#tries + 1] = { 'default', '_default' }
   local hides = redis.call('EXISTS', braced .. 'hidden') == 1
   for _, try in ipairs(tries) do
-    local start, list = feed .. release .. ':', nil
+    local start, list = feed .. (about[5] or release) .. ':', nil
     if try[1] == 'list' and about[4] then
       list = redis.call('HGET', start .. '_b:' .. math.floor(hash(id) * about[4] / 4294967296), id)
     else

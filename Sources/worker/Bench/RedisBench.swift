@@ -64,7 +64,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
         let before = try await server(client)
         let own = processorSeconds()
         let start = ContinuousClock.now
-        let lists = Lists(items: items, k: k, buckets: buckets)
+        let lists = Lists(items: items, k: k, layout: layout)
         // As `predict` writes them: on the one thread of a slot.
         let slot = SerialQueueExecutor(label: "larder.slot")
         let bytes = try await Task(executorPreference: slot) { [users, rate] in
@@ -104,7 +104,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
         for measurement in measured { try measurement.show(json: json) }
     }
 
-    private var buckets: Int? { compact ? FeedCache.buckets(for: users) : nil }
+    private var layout: ListLayout { compact ? .compact(users) : .keys }
 
     private func publish(_ cache: FeedCache, _ list: (Int) -> [UInt8]) async throws {
         let ids = stride(from: 0, to: users, by: max(1, users / 1000))
@@ -114,7 +114,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
                 format: format,
                 k: k,
                 spare: 0,
-                buckets: buckets,
+                layout: layout,
                 listsFor: "users",
                 count: users,
                 dataset: "none",
@@ -160,7 +160,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
 private struct Lists {
     let items: Int
     let k: Int
-    let buckets: Int?
+    let layout: ListLayout
 
     @concurrent func write(
         _ users: Int,
@@ -174,7 +174,7 @@ private struct Lists {
             guard first < users else { return nil }
             var batch = cache.batch(
                 release: RedisBenchCommand.release,
-                buckets: buckets,
+                layout,
                 expire: RedisBenchCommand.expire
             )
             for user in first..<min(first + size, users) {

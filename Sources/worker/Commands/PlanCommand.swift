@@ -119,7 +119,7 @@ struct PlanCommand: ParsableCommand {
         let id = owners.ids.bytes.count / max(1, owners.count)
         let around =
             pipeline.publish.compact == true
-            ? 24 + id : 90 + "rec:\(pipeline.feed):1:".utf8.count + id
+            ? 24 + id : 90 + "rec:\(pipeline.feed):live:".utf8.count + id
         let items = min(1000, dataset.items.count)
         let encoder = ListEncoder(
             ListFormat(rawValue: pipeline.publish.format) ?? .json,
@@ -194,7 +194,9 @@ struct PlanCommand: ParsableCommand {
                 ],
                 [
                     "Redis", about + Output.bytes(answer.redis),
-                    "for each of \(pipeline.publish.keep) releases, and one more while it is written",
+                    pipeline.publish.inPlace == true
+                        ? "written in place"
+                        : "for each of \(pipeline.publish.keep) releases, and one more while it is written",
                 ],
             ]
         )

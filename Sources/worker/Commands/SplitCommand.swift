@@ -80,6 +80,14 @@ struct SplitCommand: AsyncParsableCommand {
                     """
                 )
             }
+            if try await cache.storage(of: release)?.layout == .inPlace {
+                throw SettingsError(
+                    """
+                    release \(release) of "\(feed)" was written in place: the next one overwrites its lists
+                    hint: only the arm `live` can read such lists
+                    """
+                )
+            }
             if stays < .seconds(7 * 86_400) {
                 note(
                     "note: the lists of release \(release) expire in \(stays.components.seconds / 3600) h; its arm reads the live ones then"

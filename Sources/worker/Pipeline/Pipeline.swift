@@ -139,11 +139,18 @@ struct Pipeline: Codable, Equatable, Sendable {
         var rate: Int?
         /// Whether some lists share a hash; nil: each has its own key.
         var compact: Bool?
+        /// Whether lists overwrite those of the release before, where readers have them at once.
+        var inPlace: Bool?
         var fallback: Fallback?
 
-        /// How many hashes the lists of so many ids are divided among; nil where each has its own key.
-        func buckets(_ ids: Int) -> Int? {
-            compact == true ? FeedCache.buckets(for: ids) : nil
+        /// How the lists of so many ids are stored.
+        func layout(_ ids: Int) -> ListLayout {
+            inPlace == true ? .inPlace : compact == true ? .compact(ids) : .keys
+        }
+
+        /// For people.
+        var formatWords: String {
+            format + (inPlace == true ? " in place" : compact == true ? " compact" : "")
         }
 
         /// Features whose values get lists of their own, for readers whose id has none.

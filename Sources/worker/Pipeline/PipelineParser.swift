@@ -76,6 +76,7 @@ struct PipelineParser {
                 "model: windows need dataset: columns: time, to know what is of which"
             )
         }
+        if pipeline.publish.inPlace == true { checkInPlace(section.value("check"), pipeline.check) }
         if pipeline.predict.recent != nil, pipeline.dataset.columns.time == nil {
             problems.add(
                 section.value("predict"),
@@ -85,6 +86,19 @@ struct PipelineParser {
         section.finish()
         return pipeline.model.isImported
             ? ImportParser(section, problems).completed(pipeline) : pipeline
+    }
+
+    /// Nothing can hold back lists that readers have as soon as they are written.
+    private func checkInPlace(_ node: Node?, _ check: Pipeline.Check) {
+        let late =
+            check.gates.filter(\.isOfLists).map { "gate \"\($0.text)\"" }
+            + (check.cases == nil ? [] : ["check: cases"])
+        for what in late {
+            problems.add(
+                node,
+                "\(what) looks at lists before readers have them; with `publish: in-place` they have them at once"
+            )
+        }
     }
 
     private func model(
@@ -178,8 +192,16 @@ struct PipelineParser {
                 ? nil : section.int("rate", default: 0, in: 100...100_000_000),
             compact: section.value("compact") == nil
                 ? nil : section.bool("compact", default: false),
+            inPlace: section.value("in-place") == nil
+                ? nil : section.bool("in-place", default: false),
             fallback: section.section("fallback").map { fallback($0, dataset) }
         )
+        if publish.compact == true, publish.inPlace == true {
+            problems.add(
+                section.value("in-place"),
+                "publish: in-place is for readers that can only GET, and compact lists are not read so; take one of the two"
+            )
+        }
         section.finish()
         return publish
     }

@@ -57,14 +57,17 @@ struct CollectStep {
         guard try await cache.retire(release: release.number) else { return false }
         // Without its dataset a release cannot be named; its keys carry an expiry for this case.
         let ids = try ids(of: release)
-        switch try await cache.layout(of: release.number) {
+        switch try await cache.storage(of: release.number)?.layout {
         case .buckets(let count): try await remove(buckets: count, of: release, from: cache)
         case .keys: try await remove(ids, of: release, from: cache)
+        // The lists are those of later releases now.
+        case .inPlace: break
         case nil:
             // Of a run that failed, before it said how its lists are stored.
             try await remove(ids, of: release, from: cache)
-            let most = FeedCache.buckets(for: ids?.count ?? 0)
-            try await remove(buckets: most, of: release, from: cache)
+            if case .buckets(let most) = ListLayout.compact(ids?.count ?? 0) {
+                try await remove(buckets: most, of: release, from: cache)
+            }
         }
         try await cache.removeHead(release: release.number)
         return true

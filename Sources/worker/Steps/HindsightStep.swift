@@ -42,6 +42,7 @@ struct HindsightStep {
         // A release may have been live twice in a day.
         var found: [Int: [Int: Score]] = [:]
         var notes: [String] = []
+        let cache = input.services.cache(feed)
         let k = min(Self.k, input.pipeline.predict.rules.k)
         for (place, span) in spans.enumerated() {
             try input.progress(
@@ -52,13 +53,13 @@ struct HindsightStep {
             guard !questions.isEmpty else { continue }
             let scores: [Int: Score]?
             do {
-                scores = try await self.scores(questions, dataset, span.number, k)
+                scores = try await self.scores(questions, dataset, cache, span.number, k)
             } catch let error as CacheError {
                 // What was served yesterday is no reason to hold back what is served today.
                 notes.append("release \(span.number) could not be scored: \(error)")
                 continue
             }
-            guard let scores else {
+            guard let scores, try await !cache.isOverwritten(span.number) else {
                 notes.append(
                     "release \(span.number) is not in Redis any more: it is not scored"
                 )
@@ -145,10 +146,12 @@ struct HindsightStep {
     private func scores(
         _ questions: [Question],
         _ dataset: Dataset,
+        _ cache: FeedCache,
         _ release: Int,
         _ k: Int
     ) async throws -> [Int: Score]? {
-        let cache = input.services.cache(input.pipeline.feed)
+        // What was made of these very events would know them.
+        if try await cache.isOverwritten(release) { return nil }
         let ids = dataset.ids(of: input.pipeline.predict.audience)
         let byOwner = Dictionary(grouping: questions, by: \.owner).sorted { $0.key < $1.key }
         var scores: [Int: Score] = [:]

@@ -42,11 +42,12 @@ struct PredictStep {
         let cache = input.services.cache(input.pipeline.feed)
         let known = try await cache.highest()
         try await input.services.releases.raiseTokens(above: known.token)
+        try await checkFormat(cache)
         let release = try await input.services.releases.reserve(
             feed: input.pipeline.feed,
             run: input.run,
             listsFor: input.pipeline.owners.rawValue,
-            format: input.pipeline.publish.format,
+            format: input.pipeline.publish.formatWords,
             k: predict.rules.k,
             dataset: datasetID,
             model: input.results.get("refit", TrainResult.self).model,
@@ -79,6 +80,32 @@ struct PredictStep {
         )
     }
 
+    private func compare(
+        _ new: [UInt8],
+        _ old: [UInt8],
+        _ format: ListFormat,
+        _ churn: inout ChurnTally
+    ) {
+        if new == old { return churn.addSame() }
+        func ids(_ list: [UInt8]) -> [String] { format.decode(list)?.map(\.id) ?? [] }
+        churn.add(ids(new), after: ids(old), k: input.pipeline.predict.rules.k)
+    }
+
+    /// Whoever follows the pointer reads all lists of a release in one format.
+    private func checkFormat(_ cache: FeedCache) async throws {
+        let publish = input.pipeline.publish
+        guard publish.inPlace == true, let live = try await cache.live(),
+            let (format, layout) = try await cache.storage(of: live), layout == .inPlace,
+            format.rawValue != publish.format
+        else { return }
+        throw FatalJobError(
+            """
+            the lists of "\(input.pipeline.feed)" are in the format \(format.rawValue), and are not overwritten with \(publish.format)
+            hint: publish once without `in-place: true`, or give the feed another name
+            """
+        )
+    }
+
     // MARK: one shard
 
     private func makeLists(_ shard: Arguments.Shard) async throws -> JobResult {
@@ -92,6 +119,8 @@ struct PredictStep {
             hidden: input.results.get("predict", PredictResult.self).hidden ?? []
         )
         let ids = maker.ids
+        let publish = input.pipeline.publish
+        let expire = Duration.seconds(publish.expireSeconds)
         let total = shard.end - shard.first
         let everyNth = max(1, ids.count / Self.samples)
         var written = 0
@@ -101,7 +130,8 @@ struct PredictStep {
         var cold = 0
         var samples: [ShardResult.Sample] = []
         var first = shard.first
-        let rate = input.pipeline.publish.rate
+        var churn = ChurnTally()
+        let (rate, layout) = (publish.rate, publish.layout(ids.count))
         let most = ListBatch.size(rate: rate)
         let bytes = try await cache.write(rate: rate) {
             guard first < shard.end else { return nil }
@@ -111,11 +141,8 @@ struct PredictStep {
                 Double(first - shard.first) / Double(total),
                 "\(written) of \(total) lists made"
             )
-            var batch = cache.batch(
-                release: shard.release,
-                buckets: input.pipeline.publish.buckets(ids.count),
-                expire: .seconds(input.pipeline.publish.expireSeconds)
-            )
+            var batch = cache.batch(release: shard.release, layout, expire: expire)
+            var lists: [(id: ArraySlice<UInt8>, list: [UInt8])] = []
             let wanted = range.filter(maker.isAsking)
             asked += wanted.count
             for (index, list) in zip(
@@ -129,10 +156,19 @@ struct PredictStep {
                 entries += list.items.count
                 if list.items.count < maker.longest { short += 1 }
                 let id = ids.ids.bytes[ids.ids.range(index)]
-                batch.append(id, list.items, scores: list.scores, as: maker.encoder)
+                if layout == .inPlace {
+                    lists.append((id, maker.encode(list)))
+                } else {
+                    batch.append(id, list.items, scores: list.scores, as: maker.encoder)
+                }
                 if index % everyNth == 0 {
                     let fingerprint = Fingerprint(maker.encode(list))
                     samples.append(ShardResult.Sample(index: index, fingerprint: fingerprint))
+                }
+            }
+            if layout == .inPlace {
+                batch = try await cache.changes(lists, release: shard.release, expire: expire) {
+                    compare($0, $1, maker.encoder.format, &churn)
                 }
             }
             written += batch.count
@@ -146,7 +182,8 @@ struct PredictStep {
                 short: short,
                 asked: asked,
                 cold: cold,
-                samples: samples
+                samples: samples,
+                churn: layout == .inPlace ? churn : nil
             )
         )
     }

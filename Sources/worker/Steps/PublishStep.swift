@@ -51,15 +51,9 @@ struct PublishStep {
         }
         // What is live already was moved there by an attempt before this one, and has passed.
         let isLive = expected == plan.release
-        let pairs = try await pairs(
-            cache,
-            samples,
-            plan.release,
-            after: isLive ? cache.previous() : expected
-        )
-        result.churn = pairs.flatMap {
-            $0.count > 0 ? $0.churn(input.pipeline.predict.rules.k) : nil
-        }
+        let earlier = isLive ? try await cache.previous() : expected
+        let pairs = try await pairs(cache, samples, plan.release, after: earlier)
+        result.churn = churn(shards, pairs, since: earlier)
         if !isLive { result.gates = try await gates(cache, pairs, shards, plan.release) }
         // Whoever lost the job meanwhile must not touch the pointer; the token guards the rest.
         try input.progress(0.9, "moving the pointer")
@@ -99,9 +93,13 @@ struct PublishStep {
             ids: (0..<dataset.items.count).lazy.map { dataset.items[$0] }
         )
         let expire = Duration.seconds(input.pipeline.publish.expireSeconds)
+        let layout = input.pipeline.publish.layout(
+            dataset.ids(of: input.pipeline.owners).count
+        )
         try await cache.write(
             fallbacks(dataset, filledWith: list, withdrawn: withdrawn, encoder),
             release: result.release,
+            layout,
             expire: expire
         )
         try await cache.writeHead(
@@ -110,9 +108,7 @@ struct PublishStep {
                 format: format,
                 k: input.pipeline.predict.rules.k,
                 spare: input.pipeline.predict.spare ?? 0,
-                buckets: input.pipeline.publish.buckets(
-                    dataset.ids(of: input.pipeline.owners).count
-                ),
+                layout: layout,
                 listsFor: input.pipeline.predict.audience.rawValue,
                 count: result.lists,
                 dataset: datasetID,
@@ -197,8 +193,17 @@ struct PublishStep {
         _ release: Int,
         after earlier: Int?
     ) async throws -> ListPairs? {
-        guard let earlier else { return nil }
+        // What was written in place has taken the place of the lists before.
+        guard let earlier, input.pipeline.publish.inPlace != true else { return nil }
         return try await ListPairs(samples.map(\.id), cache, release, after: earlier)
+    }
+
+    private func churn(_ shards: [ShardResult], _ pairs: ListPairs?, since earlier: Int?) -> Churn?
+    {
+        if let pairs { return pairs.count > 0 ? pairs.churn(input.pipeline.predict.rules.k) : nil }
+        var tally = ChurnTally()
+        for shard in shards { if let churn = shard.churn { tally += churn } }
+        return tally.lists > 0 ? earlier.map(tally.churn) : nil
     }
 
     private func gates(

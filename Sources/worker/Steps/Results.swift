@@ -134,6 +134,8 @@ struct ShardResult: Codable, Sendable {
     /// Ids that the model knows nothing about; items among them got no list.
     let cold: Int
     let samples: [Sample]
+    /// Where they are written in place: how they differ from those that stood there.
+    let churn: ChurnTally?
 
     /// A list that `publish` reads back.
     struct Sample: Codable, Sendable {
