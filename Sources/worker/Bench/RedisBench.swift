@@ -29,6 +29,9 @@ struct RedisBenchCommand: AsyncParsableCommand {
     @Flag(help: "Some lists in a hash together.")
     var compact = false
 
+    @Flag(help: "In place; and the same lists a second time, of which none has changed.")
+    var inPlace = false
+
     @Option(help: "Lists a second at most.")
     var rate: Int?
 
@@ -40,6 +43,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
 
     func validate() throws {
         if let rate, rate < 1 { throw ValidationError("--rate is above 0") }
+        if compact && inPlace { throw ValidationError("--compact or --in-place, one of them") }
         guard users > 0, k > 0, items >= k else {
             throw ValidationError("--users and --k are above 0, and there are at least k --items")
         }
@@ -79,7 +83,7 @@ struct RedisBenchCommand: AsyncParsableCommand {
         }
         let total = (ContinuousClock.now - start) / .seconds(1)
         let count = Double(users)
-        let measured = [
+        var measured = [
             Measurement(what: "lists written", value: count / seconds, unit: "lists/s"),
             Measurement(what: "our processor", value: spent / count * 1e6, unit: "µs a list"),
             Measurement(
@@ -100,11 +104,24 @@ struct RedisBenchCommand: AsyncParsableCommand {
             ),
             Measurement(what: "verified and live after", value: total, unit: "s"),
         ]
+        if inPlace {
+            let start = ContinuousClock.now
+            let bytes = try await Task(executorPreference: slot) { [users, rate] in
+                try await lists.write(users, to: cache, as: encoder, rate: rate)
+            }.value
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            guard bytes == 0 else { throw CacheError.damaged("lists are not as they were written") }
+            measured.append(
+                Measurement(what: "found unchanged", value: count / seconds, unit: "lists/s")
+            )
+        }
         try await client.command("FLUSHDB")
         for measurement in measured { try measurement.show(json: json) }
     }
 
-    private var layout: ListLayout { compact ? .compact(users) : .keys }
+    private var layout: ListLayout {
+        inPlace ? .inPlace : compact ? .compact(users) : .keys
+    }
 
     private func publish(_ cache: FeedCache, _ list: (Int) -> [UInt8]) async throws {
         let ids = stride(from: 0, to: users, by: max(1, users / 1000))
@@ -172,16 +189,24 @@ private struct Lists {
         var first = 0
         return try await cache.write(rate: rate) {
             guard first < users else { return nil }
-            var batch = cache.batch(
-                release: RedisBenchCommand.release,
-                layout,
-                expire: RedisBenchCommand.expire
-            )
-            for user in first..<min(first + size, users) {
+            let part = first..<min(first + size, users)
+            first += size
+            let (release, expire) = (RedisBenchCommand.release, RedisBenchCommand.expire)
+            if layout == .inPlace {
+                let lists = part.map { user in
+                    let list = list(user)
+                    return (
+                        id: Array("u\(user)".utf8)[...],
+                        list: encoder.encode(list.items, scores: list.scores)
+                    )
+                }
+                return try await cache.changes(lists, release: release, expire: expire) { _, _ in }
+            }
+            var batch = cache.batch(release: release, layout, expire: expire)
+            for user in part {
                 let (id, list) = (Array("u\(user)".utf8)[...], list(user))
                 batch.append(id, list.items, scores: list.scores, as: encoder)
             }
-            first += size
             return batch
         }
     }
