@@ -174,6 +174,41 @@ struct DatasetTests {
         )
     }
 
+    @Test func `transposed, items have the users that had them, by time`() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write(
+            "user,item,time\na,x,5\na,y,6\nb,x,1\nb,x,9\nc,y,2\nb,y,2\n",
+            to: "events.csv"
+        )
+        let dataset = try Checkerboard.settings(path).built().dataset
+        let turned = dataset.transposed()
+        func events(_ owner: String) throws -> [String] {
+            let owner = Int(try #require(turned.users.index(of: owner)))
+            return turned.events(ofUser: owner).map { event in
+                "\(turned.items[Int(turned.eventItems[event])])\(turned.eventTimes[event])"
+            }
+        }
+        #expect(try events("x") == ["b1", "a5", "b9"])
+        // c stands behind b among users: ties are in the order of users.
+        let ties = try events("y")
+        #expect(Set(ties.prefix(2)) == ["b2", "c2"] && ties.last == "a6")
+        func parts(_ dataset: Dataset, _ name: (Int, Int) -> String) -> Set<String> {
+            Set(
+                (0..<dataset.users.count).flatMap { owner in
+                    dataset.events(ofUser: owner).map { event in
+                        "\(name(owner, Int(dataset.eventItems[event]))) \(dataset.eventTimes[event]) \(dataset.eventParts[event])"
+                    }
+                }
+            )
+        }
+        #expect(
+            parts(dataset) { dataset.users[$0] + dataset.items[$1] }
+                == parts(turned) { turned.items[$1] + turned.users[$0] }
+        )
+        #expect(turned.sequenceCount == 2 && turned.schema.columns.isEmpty)
+        #expect(turned.ids(of: .users).count == 2)
+    }
+
     @Test func `titles are found by id, and absent ones are nil`() throws {
         let events = try folder.write("user,item,time\na,1,1\na,2,2\n", to: "e.csv")
         let table = try folder.write("id\tname\n2\tTwo: the \"sequel\"\n9\tNobody's\n", to: "i.tsv")

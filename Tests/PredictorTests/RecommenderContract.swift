@@ -54,6 +54,14 @@ struct RecommenderContract {
         }
     }
 
+    /// Whether the scores of two users for one item say which of them it fits better.
+    private static func comparesUsers(_ kind: Kind) -> Bool {
+        switch kind {
+        case .cbow, .skipGram, .als, .twoTower: true
+        case .itemKNN, .sessionTransformer, .maskedSessions, .sampledSessions: false
+        }
+    }
+
     private let dataset: Dataset
 
     init() throws {
@@ -87,6 +95,60 @@ struct RecommenderContract {
         #expect(right >= dataset.users.count * 9 / 10)
         for (history, list) in zip(histories, lists) {
             #expect(!history.contains(list.items[0]))
+        }
+    }
+
+    @Test(arguments: Kind.allCases)
+    func `users that fit an item are found by the scores that find items for users`(_ kind: Kind)
+        throws
+    {
+        let model = try train(kind)
+        let fallback = Popularity.train(dataset, on: .all)
+        let (users, items) = (dataset.users.count, dataset.items.count)
+        guard Self.comparesUsers(kind) else {
+            let error = #expect(throws: PredictorError.self) {
+                try model.inverse(of: dataset, on: .all, history: .max)
+            }
+            #expect(error?.description.contains("\(model.kind), has no vectors of users") == true)
+            return
+        }
+        let rules = ListRules(k: max(users, items), excludesSeen: false)
+        let lists = try Ranker(model, fallback: fallback, rules).lists(
+            for: (0..<users).map {
+                Query(user: Int32($0), events: dataset.events(ofUser: $0), of: dataset)
+            }
+        )
+        // The plain twin: every score, by item.
+        var scores = [[Float]](repeating: [Float](repeating: .nan, count: users), count: items)
+        for (user, list) in lists.enumerated() {
+            for (item, score) in zip(list.items, list.scores) { scores[Int(item)][user] = score }
+        }
+        let inverse = try model.inverse(of: dataset, on: .all, history: .max)
+        let turned = dataset.transposed()
+        func audiences(_ rules: ListRules) throws -> [RankedList] {
+            try Ranker(inverse, fallback: Popularity.train(turned, on: .all), rules).lists(
+                for: (0..<items).map {
+                    Query(user: Int32($0), events: turned.events(ofUser: $0), of: turned)
+                }
+            )
+        }
+        for (item, list) in try audiences(rules).enumerated() {
+            #expect(list.items.count == users && Set(list.items).count == users)
+            for (user, score) in zip(list.items, list.scores) {
+                #expect(abs(score - scores[item][Int(user)]) < 1e-4 * max(1, abs(score)))
+            }
+            #expect(zip(list.scores, list.scores.dropFirst()).allSatisfy { $0 >= $1 })
+        }
+        let own = try audiences(ListRules(k: 1))
+        let right = own.indices.count { item in
+            let user = Int(own[item].items[0])
+            return colour(Int32(item))
+                == colour(dataset.eventItems[dataset.events(ofUser: user).lowerBound])
+        }
+        #expect(right >= items * 9 / 10)
+        for (item, list) in own.enumerated() {
+            let had = dataset.events(ofUser: Int(list.items[0])).map { dataset.eventItems[$0] }
+            #expect(!had.contains(Int32(item)))
         }
     }
 
@@ -135,6 +197,15 @@ struct RecommenderContract {
         )[0]
         #expect(list.items.count == 5 && list.items.allSatisfy { $0 < dataset.items.count })
         #expect(earlier.rows.count == later.items.count && earlier.rows.last == -1)
+        if Self.comparesUsers(kind) {
+            let (new, old) = (
+                try earlier.inverse(of: later, on: .all, history: .max),
+                try model.inverse(of: dataset, on: .all, history: .max)
+            )
+            // Whoever came later is found by what the model knows of the history, if by anything.
+            #expect(Array(new.items.prefix(old.items.count)) == old.items)
+            #expect(new.items.count <= later.users.count)
+        }
         // Of other ids it would answer for the wrong ones.
         let other = try Checkerboard.settings(
             folder.write("user,item,time\nx,y,1\nx,z,2\n", to: "other.csv")

@@ -24,11 +24,16 @@ package struct Dataset: Sendable {
     package let titles: StringTable?
     /// What columns there are beside those above.
     package let schema: Schema
-    private let eventFile: TensorFile
-    private let userFile: TensorFile
-    private let itemFile: TensorFile
-    /// Nil when there are no categories.
-    private let categoryFile: TensorFile?
+    /// Where the columns of the schema are; nil where it has none.
+    private let files: Files?
+
+    private struct Files {
+        let events: TensorFile
+        let users: TensorFile
+        let items: TensorFile
+        /// Nil when there are no categories.
+        let categories: TensorFile?
+    }
 
     package var sequenceCount: Int { sequenceOffsets.count - 1 }
 
@@ -109,6 +114,45 @@ package struct Dataset: Sendable {
     }
 }
 
+extension Dataset {
+    /// Users and items in each other's place: each item's events by time, as one sequence; without titles
+    /// and features.
+    ///
+    /// Lists for its users are lists of the users that fit an item.
+    package func transposed() -> Dataset {
+        let owners = (0..<users.count).flatMap { user in
+            [Int32](repeating: Int32(user), count: events(ofUser: user).count)
+        }
+        var starts = [Int64](repeating: 0, count: items.count + 1)
+        for item in eventItems { starts[Int(item) + 1] += 1 }
+        for item in 1..<starts.count { starts[item] += starts[item - 1] }
+        var next = starts
+        var order = [Int32](repeating: 0, count: eventItems.count)
+        for event in eventItems.indices {
+            let item = Int(eventItems[event])
+            order[Int(next[item])] = Int32(event)
+            next[item] += 1
+        }
+        for item in 0..<items.count {
+            order[Int(starts[item])..<Int(starts[item + 1])]
+                .sort { (eventTimes[Int($0)], $0) < (eventTimes[Int($1)], $1) }
+        }
+        return Dataset(
+            users: items,
+            items: users,
+            eventItems: Column(order.map { owners[Int($0)] }),
+            eventTimes: Column(order.map { eventTimes[Int($0)] }),
+            eventParts: Column(order.map { eventParts[Int($0)] }),
+            eventWeights: eventWeights.map { weights in Column(order.map { weights[Int($0)] }) },
+            sequenceOffsets: Column(starts),
+            userSequences: Column((0...Int64(items.count)).map { $0 }),
+            titles: nil,
+            schema: Schema([]),
+            files: nil
+        )
+    }
+}
+
 /// A set of parts, fast to ask.
 private struct PartMask {
     private let bits: UInt8
@@ -121,6 +165,8 @@ private struct PartMask {
 extension Set<Part> {
     /// What a model may learn from while it is measured.
     package static var forTraining: Set<Part> { [.train] }
+    /// What a list that is measured may be made from.
+    package static var beforeTest: Set<Part> { [.train, .validation] }
     /// What the model that is served learns from: everything.
     package static var all: Set<Part> { [.train, .validation, .test] }
 }
@@ -145,14 +191,18 @@ extension Dataset {
         eventWeights = events.has("weights") ? try events.column("weights") : nil
         sequenceOffsets = try events.column("sequence_offsets")
         userSequences = try events.column("user_sequences")
-        eventFile = events
-        userFile = try TensorFile("\(folder)/\(File.users)")
+        let userFile = try TensorFile("\(folder)/\(File.users)")
         users = Vocabulary(try StringTable("id", in: userFile))
-        itemFile = try TensorFile("\(folder)/\(File.items)")
+        let itemFile = try TensorFile("\(folder)/\(File.items)")
         items = Vocabulary(try StringTable("id", in: itemFile))
         titles = itemFile.has("title_offsets") ? try StringTable("title", in: itemFile) : nil
         let hasCategories = schema.columns.contains { $0.vocabulary != nil }
-        categoryFile = hasCategories ? try TensorFile("\(folder)/\(File.categories)") : nil
+        files = Files(
+            events: events,
+            users: userFile,
+            items: itemFile,
+            categories: hasCategories ? try TensorFile("\(folder)/\(File.categories)") : nil
+        )
         guard eventTimes.count == eventItems.count, eventParts.count == eventItems.count,
             (eventWeights?.count ?? eventItems.count) == eventItems.count,
             userSequences.count == users.count + 1,
@@ -195,11 +245,14 @@ extension Dataset {
 
     /// The values of a column of the schema, one for each user, item or event.
     package func values(of column: Schema.Column) throws(PredictorError) -> FeatureValues {
+        guard let files else {
+            throw .input("the dataset has no feature \(column.name)")
+        }
         let (file, rows) =
             switch column.entity {
-            case .users: (userFile, users.count)
-            case .items: (itemFile, items.count)
-            case .events: (eventFile, eventItems.count)
+            case .users: (files.users, users.count)
+            case .items: (files.items, items.count)
+            case .events: (files.events, eventItems.count)
             }
         let tensor = Self.tensorName(of: column.name)
         let values: FeatureValues
@@ -236,10 +289,10 @@ extension Dataset {
 
     /// What the codes of a vocabulary stand for, from `Code.first` on.
     package func dictionary(_ vocabulary: String) throws(PredictorError) -> StringTable {
-        guard let categoryFile else {
+        guard let categories = files?.categories else {
             throw .file("the dataset", "has no vocabulary \(vocabulary)")
         }
-        return try StringTable(vocabulary, in: categoryFile)
+        return try StringTable(vocabulary, in: categories)
     }
 
     static func tensorName(of feature: String) -> String { "feature.\(feature)" }

@@ -198,14 +198,21 @@ package final class TensorWriter {
     }
 }
 
-/// The values of a tensor, one after the other in a file that is mapped into memory: what is not
-/// looked at is not read.
+/// The values of a tensor, one after the other: in a file that is mapped into memory, where what is not
+/// looked at is not read, or in memory of their own.
 @safe package struct Column<Element: TensorElement>: RandomAccessCollection, Sendable {
-    private let memory: MappedFile
+    /// What the values live as long as.
+    private let memory: any AnyObject & Sendable
     private nonisolated(unsafe) let base: UnsafePointer<Element>
     package let count: Int
 
-    fileprivate init(_ memory: MappedFile, _ base: UnsafePointer<Element>, count: Int) {
+    package init(_ values: [Element]) {
+        let copy = OwnMemory(values)
+        unsafe self.init(copy, UnsafePointer(copy.base), count: values.count)
+    }
+
+    fileprivate init(_ memory: any AnyObject & Sendable, _ base: UnsafePointer<Element>, count: Int)
+    {
         self.memory = memory
         unsafe self.base = base
         self.count = count
@@ -225,6 +232,20 @@ package final class TensorWriter {
     ) rethrows -> R? {
         try unsafe body(UnsafeBufferPointer(start: base, count: count))
     }
+}
+
+@safe private final class OwnMemory<Element: TensorElement>: Sendable {
+    nonisolated(unsafe) let base: UnsafeMutablePointer<Element>
+
+    init(_ values: [Element]) {
+        unsafe base = .allocate(capacity: values.count)
+        unsafe values.withUnsafeBufferPointer { values in
+            guard let source = values.baseAddress else { return }
+            unsafe base.initialize(from: source, count: values.count)
+        }
+    }
+
+    deinit { unsafe base.deallocate() }
 }
 
 @safe private final class MappedFile: Sendable {

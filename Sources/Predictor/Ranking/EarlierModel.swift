@@ -33,24 +33,40 @@ package struct EarlierModel: Recommender {
 
     package var kind: String { model.kind }
     package var items: [Int32] { model.items }
+    package var itemVectors: Matrix? { model.itemVectors }
 
     package func searcher() throws(PredictorError) -> any Searcher {
-        EarlierSearcher(
-            searcher: try model.searcher(),
-            rank: rank,
-            users: users,
-            itemCount: itemCount
-        )
+        let known = KnownQueries(users: users, itemCount: itemCount)
+        let searcher = try model.searcher()
+        if rank == nil, let searcher = searcher as? any VectorQuerying {
+            return EarlierVectorSearcher(searcher: searcher, known: known)
+        }
+        return EarlierSearcher(searcher: searcher, rank: rank, known: known)
     }
 
     package func write(to folder: String) throws(PredictorError) { try model.write(to: folder) }
 }
 
-private struct EarlierSearcher: Searcher {
-    let searcher: any Searcher
-    let rank: RankStage?
+/// What was there when the model was trained.
+private struct KnownQueries {
     let users: Int
     let itemCount: Int
+
+    func of(_ queries: [Query]) -> [Query] {
+        queries.map { query in
+            Query(
+                user: query.user.flatMap { $0 < users ? $0 : nil },
+                history: query.history.filter { $0 < itemCount }
+            )
+        }
+    }
+
+    func of(_ hidden: [[Int32]]) -> [[Int32]] { hidden.map { $0.filter { $0 < itemCount } } }
+}
+
+private struct EarlierVectorSearcher: VectorQuerying {
+    let searcher: any VectorQuerying
+    let known: KnownQueries
 
     func lists(
         _ queries: [Query],
@@ -58,17 +74,30 @@ private struct EarlierSearcher: Searcher {
         k: Int,
         progress: (Double) throws -> Void
     ) throws -> [RankedList?] {
-        let known = queries.map { query in
-            Query(
-                user: query.user.flatMap { $0 < users ? $0 : nil },
-                history: query.history.filter { $0 < itemCount }
-            )
-        }
-        let hidden = hidden.map { $0.filter { $0 < itemCount } }
+        try searcher.lists(known.of(queries), hidden: known.of(hidden), k: k, progress: progress)
+    }
+
+    func vectors(_ queries: [Query]) throws -> [[Float]?] {
+        try searcher.vectors(known.of(queries))
+    }
+}
+
+private struct EarlierSearcher: Searcher {
+    let searcher: any Searcher
+    let rank: RankStage?
+    let known: KnownQueries
+
+    func lists(
+        _ queries: [Query],
+        hidden: [[Int32]],
+        k: Int,
+        progress: (Double) throws -> Void
+    ) throws -> [RankedList?] {
+        let (queries, hidden) = (known.of(queries), known.of(hidden))
         guard let rank else {
-            return try searcher.lists(known, hidden: hidden, k: k, progress: progress)
+            return try searcher.lists(queries, hidden: hidden, k: k, progress: progress)
         }
-        return try rank.lists(from: searcher, known, hidden: hidden, k: k, progress: progress)
+        return try rank.lists(from: searcher, queries, hidden: hidden, k: k, progress: progress)
     }
 }
 

@@ -44,14 +44,25 @@ package protocol Searcher: Sendable {
     ) throws -> [RankedList?]
 }
 
+/// A searcher whose scores are inner products of its model's item vectors with these, and compare
+/// across those who ask.
+protocol VectorQuerying: Searcher {
+    /// Nil where the model knows nothing about who asks.
+    func vectors(_ queries: [Query]) throws -> [[Float]?]
+}
+
 /// A query's vector, then the items that fit it best.
-struct VectorSearcher: Searcher {
+struct VectorSearcher: VectorQuerying {
     private let builder: QueryBuilder
     private let search: VectorSearch
 
     init(_ model: RetrievalModel) throws(PredictorError) {
         builder = try QueryBuilder(model)
         search = try VectorSearch(model.vectors, items: model.items, rows: model.rows)
+    }
+
+    func vectors(_ queries: [Query]) throws -> [[Float]?] {
+        try builder.vectors(queries)
     }
 
     func lists(

@@ -64,13 +64,17 @@ struct LookupCommand: AsyncParsableCommand {
             let answer = Answer(
                 feed: feed,
                 id: id,
-                title: found.listsFor == Audience.items.rawValue ? title(id) : nil,
+                title: found.isForItems ? title(id) : nil,
                 release: found.release,
                 arm: found.arm,
                 source: found.source,
                 key: found.key,
                 entries: found.entries.map {
-                    ListEntry(id: $0.id, score: $0.score, title: title($0.id))
+                    ListEntry(
+                        id: $0.id,
+                        score: $0.score,
+                        title: found.isOfItems ? title($0.id) : nil
+                    )
                 }
             )
             if stores.json { return try Output.json(answer) }

@@ -120,16 +120,17 @@ struct PlanCommand: ParsableCommand {
         let around =
             pipeline.publish.compact == true
             ? 24 + id : 90 + "rec:\(pipeline.feed):live:".utf8.count + id
-        let items = min(1000, dataset.items.count)
+        let entries = predict.audience == .inverse ? dataset.users : dataset.items
+        let items = min(1000, entries.count)
         let encoder = ListEncoder(
             ListFormat(rawValue: pipeline.publish.format) ?? .json,
-            ids: (0..<items).map { dataset.items[$0] }
+            ids: (0..<items).map { entries[$0] }
         )
         let list = encoder.encode(
             Array(0..<Int32(items)),
             scores: [Float](repeating: 0.123456, count: items)
         )
-        return around + min(predict.served.k, dataset.items.count) * list.count / max(1, items)
+        return around + min(predict.served.k, entries.count) * list.count / max(1, items)
     }
 
     /// To two digits.
@@ -190,7 +191,7 @@ struct PlanCommand: ParsableCommand {
                 ],
                 [
                     "lists", count(answer.lists),
-                    "of \(pipeline.predict.rules.k) for \(pipeline.predict.audience.rawValue)",
+                    "of \(pipeline.predict.rules.k) for \(pipeline.predict.audience.words)",
                 ],
                 [
                     "Redis", about + Output.bytes(answer.redis),

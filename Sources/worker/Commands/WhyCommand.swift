@@ -77,6 +77,11 @@ struct WhyCommand: AsyncParsableCommand {
                 )
             }
             let released = try await services.released(feed, found.release)
+            if released.pipeline.predict.audience == .inverse {
+                throw SettingsError(
+                    "feed \"\(feed)\" has lists of users; `larder why` explains lists of items"
+                )
+            }
             let hidden = try await services.servingRules.snapshot(feed: feed).hidden
             let answer = try answer(released, found, hidden: Set(hidden.map(\.item)))
             if stores.json { return try Output.json(answer) }

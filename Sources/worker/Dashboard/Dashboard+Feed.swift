@@ -72,13 +72,13 @@ extension Dashboard {
             return "<p>The feed has no live release.</p>\n"
         }
         let release = try await services.releases.find(feed: feed, number: found.release)
-        let items = found.entries.map(\.id)
+        let items = found.isOfItems ? found.entries.map(\.id) : []
         var names: Titles.Names = [:]
         if let dataset = release?.dataset {
             // A damaged file costs the titles, not the page.
             names = (try? await titles.of(items + [id], in: dataset)) ?? [:]
         }
-        let owner = found.listsFor == Audience.items.rawValue ? names[id].map { " (\($0))" } : nil
+        let owner = found.isForItems ? names[id].map { " (\($0))" } : nil
         let whose =
             switch found.source {
             case .list: "its own list"
@@ -90,7 +90,7 @@ extension Dashboard {
         let entries = found.entries.map { entry -> HTML in
             let score = entry.score.map { String(format: " %.4g", $0) } ?? ""
             return
-                "<li><code>\(entry.id)</code> \(names[entry.id] ?? "") <span class=\"soft\">\(score)</span></li>\n"
+                "<li><code>\(entry.id)</code> \(found.isOfItems ? names[entry.id] ?? "" : "") <span class=\"soft\">\(score)</span></li>\n"
         }
         return """
             <p>\(id)\(owner ?? "") gets \(whose), of release \(found.release)\(arm):</p>

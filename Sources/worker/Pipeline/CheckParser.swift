@@ -32,7 +32,9 @@ struct CheckParser {
         }
         check.slices = slices(section, check.gates, dataset, predict.audience)
         checkGates(check, predict)
-        let numbers = dataset.features.filter { $0.entity == .items && $0.isNumber }.map(\.name)
+        let numbers =
+            predict.audience == .inverse
+            ? [] : dataset.features.filter { $0.entity == .items && $0.isNumber }.map(\.name)
         for gate in check.gates where gate.name == "feature-distance" {
             guard let name = gate.dimension, !numbers.contains(name) else { continue }
             let near = EditDistance.nearest(to: name, in: numbers)
@@ -103,8 +105,10 @@ struct CheckParser {
         _ dataset: DatasetSettings,
         _ audience: Audience
     ) -> [String] {
-        let own = [Slices.itemPopularity, Slices.userActivity]
-        let features = dataset.features.filter { $0.entity != .events }.map(\.name)
+        let isInverse = audience == .inverse
+        let own = isInverse ? [] : [Slices.itemPopularity, Slices.userActivity]
+        let features =
+            isInverse ? [] : dataset.features.filter { $0.entity != .events }.map(\.name)
         // Of one item each, histories do not differ in length.
         let usual = audience == .items ? [Slices.itemPopularity] : own
         let given = section.strings("slices") ?? usual
@@ -115,7 +119,9 @@ struct CheckParser {
                 section.value("slices") ?? node,
                 "check: there are no slices by \"\(name)\""
                     + (near.map { "; did you mean \($0)?" }
-                        ?? ": it is no feature of users or items under dataset: features:")
+                        ?? (isInverse
+                            ? ": lists of users are measured as a whole"
+                            : ": it is no feature of users or items under dataset: features:"))
             )
         }
         return (given + asked).reduce(into: []) { all, name in

@@ -68,6 +68,9 @@ struct PipelineParser {
                 "rank: orders lists for users, not for \(pipeline.predict.audience.rawValue)"
             )
         }
+        if pipeline.predict.audience == .inverse {
+            checkInverse(section, pipeline)
+        }
         if case .sessionTransformer(let settings) = pipeline.model, settings.windows != nil,
             pipeline.dataset.columns.time == nil
         {
@@ -86,6 +89,25 @@ struct PipelineParser {
         section.finish()
         return pipeline.model.isImported
             ? ImportParser(section, problems).completed(pipeline) : pipeline
+    }
+
+    private func checkInverse(_ section: YAMLSection, _ pipeline: Pipeline) {
+        let models = [pipeline.model] + (pipeline.sweep?.arms.map(\.model) ?? [])
+        let kinds = Set(models.map(\.kind)).intersection([
+            Popularity.kind, ItemKNN.kind, SessionTransformer.kind, ImportedLists.kind,
+        ])
+        for kind in kinds.sorted() {
+            problems.add(
+                section.value("model"),
+                "predict: of: users asks which users fit an item best, and \(kind) has no scores that compare users; als, two-tower and prod2vec have"
+            )
+        }
+        if pipeline.publish.fallback != nil {
+            problems.add(
+                section.value("publish"),
+                "publish: fallback: has popular items, and predict: of: users wants users"
+            )
+        }
     }
 
     /// Nothing can hold back lists that readers have as soon as they are written.
@@ -149,10 +171,19 @@ struct PipelineParser {
     }
 
     private func predict(_ section: YAMLSection) -> Pipeline.Predict {
-        let audience =
+        var audience =
             Audience(
                 rawValue: section.choice("for", of: ["users", "items", "sessions"], default: nil)
             ) ?? .users
+        if section.choice("of", of: ["items", "users"], default: "items") == "users" {
+            if audience != .items {
+                problems.add(
+                    section.value("of"),
+                    "predict: lists of users are for items: say for: items"
+                )
+            }
+            audience = .inverse
+        }
         let predict = Pipeline.Predict(
             audience: audience,
             recent: audience == .sessions && section.value("recent") != nil

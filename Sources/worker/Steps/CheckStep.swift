@@ -27,11 +27,11 @@ struct CheckStep {
     }
 
     func run() async throws -> JobResult {
-        let (dataset, model) = try input.model(
+        let (original, trained) = try input.model(
             from: RunPlan.Stage.retrieval.trainName(input.pipeline)
         )
         let rank = try input.rankStage(from: RunPlan.Stage.ranking.trainName(input.pipeline))
-        let live = try await LiveModel(input, dataset)
+        let live = try await LiveModel(input, original)
         let decisive = try decisive(live)
         let key = try input.key(of: "check", decisive)
         if let (done, run) = try await input.finished(key, CheckResult.self),
@@ -44,6 +44,11 @@ struct CheckStep {
             report(result)
             return try JobResult(result)
         }
+        let (dataset, model) = try input.pipeline.predict.listed(
+            original,
+            trained,
+            on: .beforeTest
+        ) { try input.progress(0.1 * $0, "working out the vectors of users") }
         let outcome = try measure(dataset, model, rank, live, decisive)
         let artifact = try input.services.artifacts.add(kind: "report", about: decisive) { folder in
             try ReportFile.write(outcome.figures, to: folder)
@@ -51,7 +56,7 @@ struct CheckStep {
         let result = CheckResult(
             report: outcome.report,
             figures: artifact.id,
-            rating: try rating(rank, dataset),
+            rating: try rating(rank, original),
             live: live.release,
             withoutLive: live.why
         )
@@ -74,7 +79,11 @@ struct CheckStep {
         let pipeline = input.pipeline
         let prepared = try input.results.get("prepare", PrepareResult.self)
         // A list cannot be longer than the catalogue, whatever the pipeline asks for.
-        let longest = min(pipeline.predict.rules.k, prepared.summary.items)
+        let longest = min(
+            pipeline.predict.rules.k,
+            pipeline.predict.audience == .inverse
+                ? prepared.summary.users : prepared.summary.items
+        )
         let asked = pipeline.check.ks.filter { $0 <= longest }
         func model(_ stage: RunPlan.Stage) throws -> String {
             try input.results.get(stage.trainName(pipeline), TrainResult.self).model
@@ -141,7 +150,7 @@ struct CheckStep {
         }
         let evaluation = try Evaluation(
             dataset,
-            for: settings.audience,
+            for: settings.audience.transposed,
             ks: settings.ks,
             slices: settings.slices,
             sliceK: settings.sliceK

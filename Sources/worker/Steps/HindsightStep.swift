@@ -36,7 +36,8 @@ struct HindsightStep {
     }
 
     func run() async throws -> JobResult {
-        let (_, dataset) = try input.dataset()
+        let dataset = try input.pipeline.predict.listed(input.dataset().1)
+        let audience = input.pipeline.predict.audience.transposed
         let feed = input.pipeline.feed
         let spans = try await input.services.releases.spans(feed: feed)
         // A release may have been live twice in a day.
@@ -49,7 +50,7 @@ struct HindsightStep {
                 Double(place) / Double(spans.count),
                 "looking at what release \(span.number) was worth"
             )
-            let questions = questions(dataset, span)
+            let questions = questions(dataset, audience, span)
             guard !questions.isEmpty else { continue }
             let scores: [Int: Score]?
             do {
@@ -100,13 +101,17 @@ struct HindsightStep {
 
     // MARK: what came
 
-    private func questions(_ dataset: Dataset, _ span: Releases.Span) -> [Question] {
+    private func questions(
+        _ dataset: Dataset,
+        _ audience: Audience,
+        _ span: Releases.Span
+    ) -> [Question] {
         let since = Int64(span.since.rounded(.up))
         let until = span.until.map { Int64($0) } ?? .max
         func isIn(_ event: Int) -> Bool {
             dataset.eventTimes[event] >= since && dataset.eventTimes[event] <= until
         }
-        switch input.pipeline.predict.audience.owners {
+        switch audience.owners {
         case .items: return steps(dataset, isIn)
         default: return days(dataset, isIn)
         }
@@ -152,7 +157,7 @@ struct HindsightStep {
     ) async throws -> [Int: Score]? {
         // What was made of these very events would know them.
         if try await cache.isOverwritten(release) { return nil }
-        let ids = dataset.ids(of: input.pipeline.predict.audience)
+        let ids = dataset.ids(of: input.pipeline.predict.audience.transposed)
         let byOwner = Dictionary(grouping: questions, by: \.owner).sorted { $0.key < $1.key }
         var scores: [Int: Score] = [:]
         for first in stride(from: 0, to: byOwner.count, by: Self.block) {

@@ -3,6 +3,31 @@ import CacheWriter
 import Predictor
 import Tables
 
+extension Pipeline.Predict {
+    /// What lists are made from: as they are, or with users and items in each other's place.
+    ///
+    /// `parts`: what may be known of users.
+    func listed(
+        _ dataset: Dataset,
+        _ model: any Recommender,
+        on parts: Set<Part>,
+        progress: (Double) throws -> Void = { _ in }
+    ) throws -> (Dataset, any Recommender) {
+        guard audience == .inverse else { return (dataset, model) }
+        let inverse = try model.inverse(
+            of: dataset,
+            on: parts,
+            history: rules.history,
+            progress: progress
+        )
+        return (dataset.transposed(), inverse)
+    }
+
+    func listed(_ dataset: Dataset) -> Dataset {
+        audience == .inverse ? dataset.transposed() : dataset
+    }
+}
+
 extension Dataset {
     /// Of the items that it has.
     func indices(of items: [String]) -> [Int32] {
@@ -19,6 +44,8 @@ struct ListMaker {
     let longest: Int
     /// What an owner is asked about: imported lists are their owners' whatever these are.
     private let audience: Audience
+    /// Whether the model may know owners that nothing has happened to.
+    private let asksAll: Bool
     private let ranker: Ranker
     let encoder: ListEncoder
     private let since: Int64?
@@ -30,9 +57,11 @@ struct ListMaker {
         _ rank: RankStage?,
         hidden: [String]
     ) throws {
-        self.dataset = dataset
         let predict = pipeline.predict
-        audience = pipeline.model.isImported ? .users : predict.audience
+        audience = pipeline.model.isImported ? .users : predict.audience.transposed
+        asksAll = !pipeline.model.isImported && predict.audience.owners == .items
+        let (dataset, model) = try predict.listed(dataset, model, on: .all)
+        self.dataset = dataset
         ids = dataset.ids(of: audience)
         longest = min(predict.rules.k, dataset.items.count)
         ranker = try Ranker(
@@ -51,7 +80,7 @@ struct ListMaker {
 
     /// Whether someone gets a list: users of earlier datasets only, or not of late, do not.
     func isAsking(_ owner: Int) -> Bool {
-        if audience == .items { return true }
+        if asksAll { return true }
         guard let last = dataset.events(ofUser: owner).last else { return false }
         return since.map { dataset.eventTimes[last] > $0 } ?? true
     }
@@ -69,6 +98,7 @@ struct ListMaker {
                 of: dataset
             )
         case .items: return Query(history: [Int32(owner)])
+        case .inverse: preconditionFailure("users and items have changed places")
         }
     }
 
@@ -80,7 +110,7 @@ struct ListMaker {
         -> [RankedList]
     {
         switch audience {
-        case .users, .sessions: try ranker.lists(for: queries) { _ in try stop() }
+        case .users, .sessions, .inverse: try ranker.lists(for: queries) { _ in try stop() }
         case .items: try ranker.lists(forItems: queries.map { $0.history[0] }) { _ in try stop() }
         }
     }

@@ -80,6 +80,9 @@ struct LiveModel {
             why = "release \(release.number), which is live, is of another vocabulary"
             return
         }
+        model = try model.map {
+            try input.pipeline.predict.listed(dataset, $0, on: .beforeTest).1
+        }
         candidates = pipeline.rank?.candidates
         id = ids.joined(separator: " ")
     }

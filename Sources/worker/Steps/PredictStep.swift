@@ -152,7 +152,7 @@ struct PredictStep {
                 if list.isCold { cold += 1 }
                 // An unknown item gets what the default list says anyway. A user who is unknown to
                 // the model still gets a list, because what was seen must not be in it.
-                if list.isCold && input.pipeline.predict.audience == .items { continue }
+                if list.isCold && input.pipeline.predict.audience.owners == .items { continue }
                 entries += list.items.count
                 if list.items.count < maker.longest { short += 1 }
                 let id = ids.ids.bytes[ids.ids.range(index)]

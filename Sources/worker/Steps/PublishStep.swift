@@ -81,7 +81,8 @@ struct PublishStep {
         _ result: PublishResult,
         hidden: [String]
     ) async throws {
-        let (datasetID, dataset) = try input.dataset()
+        let (datasetID, original) = try input.dataset()
+        let dataset = input.pipeline.predict.listed(original)
         let format = ListFormat(rawValue: input.pipeline.publish.format) ?? .json
         let popular = try popular(dataset)
         let withdrawn = dataset.indices(of: hidden)
@@ -94,7 +95,7 @@ struct PublishStep {
         )
         let expire = Duration.seconds(input.pipeline.publish.expireSeconds)
         let layout = input.pipeline.publish.layout(
-            dataset.ids(of: input.pipeline.owners).count
+            original.ids(of: input.pipeline.owners).count
         )
         try await cache.write(
             fallbacks(dataset, filledWith: list, withdrawn: withdrawn, encoder),

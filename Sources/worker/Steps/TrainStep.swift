@@ -183,7 +183,7 @@ struct TrainStep {
         )
         let outcome = try Evaluation(
             dataset,
-            for: predict.audience,
+            for: predict.audience.transposed,
             ks: [sweep.k],
             part: .validation
         )
