@@ -14,6 +14,9 @@ struct CacheKeys: Sendable {
     /// A set of items that readers leave out.
     var hidden: String { "{\(live)}:hidden" }
 
+    /// What lists that are written in place are, while there are any.
+    var inPlace: String { "{\(live)}:in-place" }
+
     /// The field of `head` that says that a release is whole: `ready`, or `published` once it was
     /// live.
     func state(_ release: Int) -> String { "release:\(release)" }

@@ -3,7 +3,7 @@
 /// One feed's lists in Redis: writing a release, checking it, removing it.
 ///
 /// A release's keys carry its number and are written by nobody else, so a worker that lost its
-/// job can harm nothing but its own release, with the same bytes.
+/// job can harm nothing but its own release, with the same bytes; but for lists that are written in place.
 package struct FeedCache: Sendable {
     let client: RedisClient
     let keys: CacheKeys
@@ -18,7 +18,6 @@ package struct FeedCache: Sendable {
     // MARK: writing a release
 
     /// For lists of a release, without any as yet.
-    ///
     package func batch(
         release: Int,
         _ layout: ListLayout = .keys,
@@ -121,7 +120,7 @@ package struct FeedCache: Sendable {
         /// Entries beyond k.
         package let spare: Int
         package let layout: ListLayout
-        /// `users`, `items` or `sessions`.
+        /// `users`, `items`, `sessions` or `items-of-users`.
         package let listsFor: String
         package let count: Int
         package let dataset: String

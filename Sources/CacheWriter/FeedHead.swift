@@ -31,7 +31,7 @@ struct FeedHead: Sendable {
         /// Entries of a list; more may stand in it, for when some are hidden.
         let k: Int
         let layout: ListLayout
-        /// `users`, `items` or `sessions`.
+        /// `users`, `items`, `sessions` or `items-of-users`.
         let listsFor: String
     }
 

@@ -203,6 +203,8 @@ package actor FeedReader {
                 hasScores: release.format.hasScores,
                 listsFor: release.listsFor,
                 version: "\(release.number).\(head.version.rules ?? "0").\(asked.arm ?? "")"
+                    // What is in place changes while its release goes on.
+                    + (release.layout == .inPlace ? ".\(IDHash.of(list))" : "")
             )
         }
         throw .damaged(FeedHead.gone(question.feed, release.number))

@@ -23,7 +23,7 @@ package struct Lookup: Sendable {
     /// How many entries the feed's lists have.
     package let k: Int
     package let hasScores: Bool
-    /// What the feed's lists are for: `users`, `items` or `sessions`.
+    /// What the feed's lists are for: `users`, `items`, `sessions` or `items-of-users`.
     package let listsFor: String
     /// Another where the same question may have another answer.
     package let version: String

@@ -41,7 +41,7 @@ import Testing
             let worker = try await larder.start("worker")
             defer { worker.kill() }
             let file = try pipeline()
-            #expect(try await !run(larder, file).contains("are not those of release"))
+            #expect(try await !run(larder, file).contains("are not those that stood there"))
             let list = try await server.ask("GET", "rec:\(feed):live:u7").text
             #expect(list?.hasPrefix(#"["i"#) == true)
             #expect(try await server.ask("GET", "rec:\(feed):live:_default").text != nil)
@@ -52,10 +52,12 @@ import Testing
             try await server.command("EXPIRE", "rec:\(feed):live:u7", "60")
             let sent = try await server.sets()
             #expect(
-                try await run(larder, file).contains("0 % of 200 lists are not those of release 1")
+                try await run(larder, file).contains(
+                    "0 % of 200 lists are not those that stood there"
+                )
             )
-            // The default list and the pointer.
-            #expect(try await server.sets() == sent + 2)
+            // The default list, the pointer, and what the lists in place are.
+            #expect(try await server.sets() == sent + 3)
             let seconds = try await server.ask("TTL", "rec:\(feed):live:u7").number ?? 0
             #expect((3000...3600).contains(seconds))
 
@@ -108,16 +110,55 @@ import Testing
         }
     }
 
-    @Test func `lists in place are not overwritten with ones of another format`() async throws {
+    @Test func `lists of another format or audience are not mixed with those in place`()
+        async throws
+    {
         try await files.with { larder in
             let worker = try await larder.start("worker")
             defer { worker.kill() }
+            let inPlace = "{ expire: 1h, in-place: true }"
+            func refused(_ pipeline: String, _ words: String) async throws {
+                let result = try await larder.run("run", pipeline, "--force", "all", "--follow")
+                #expect(result.status != 0 && result.output.contains(words), "\(result)")
+            }
             _ = try await run(larder, pipeline())
-            let packed = try pipeline(publish: "{ expire: 1h, in-place: true, format: packed }")
-            let result = try await larder.run("run", packed, "--force", "all", "--follow")
-            #expect(result.status != 0)
-            #expect(result.output.contains("in the format json"), "\(result)")
+            let packed = "{ expire: 1h, in-place: true, format: packed }"
+            try await refused(pipeline(publish: packed), "are json for users, and packed for users")
+            let items = "{ for: items, k: 5 }"
+            try await refused(
+                pipeline(predict: items, publish: inPlace),
+                "are json for users, and json for items"
+            )
+            // A release in between changes nothing about what stands there.
+            _ = try await run(larder, pipeline(publish: "{ expire: 1h }"))
+            try await refused(pipeline(publish: packed), "are json for users")
             #expect(try await larder.run("lookup", feed, "u7").status == 0)
+        }
+    }
+
+    @Test func `where every list would be empty those that are there stay`() async throws {
+        try await files.with { larder in
+            let worker = try await larder.start("worker")
+            defer { worker.kill() }
+            func pipeline(_ items: Int) throws -> String {
+                // Everybody has had all there is, but for the item that comes last.
+                let rows = (0..<20).flatMap { user in
+                    (0..<items).map { "u\(user),i\($0),\($0)\n" }
+                }
+                return try files.pipeline(
+                    feed: feed,
+                    events: "user,item,time\n" + rows.joined() + (items > 5 ? "" : "u0,i5,9\n"),
+                    model: "{ kind: popularity }",
+                    publish: "{ expire: 1h, in-place: true }"
+                )
+            }
+            _ = try await run(larder, pipeline(5))
+            let before = try await larder.run("lookup", feed, "u7", "--json").output
+            #expect(before.contains("i5"))
+            let result = try await larder.run("run", pipeline(6), "--force", "all", "--follow")
+            #expect(result.status != 0 && result.output.contains("came out empty"), "\(result)")
+            let after = try await larder.run("lookup", feed, "u7", "--json").output
+            #expect(after == before)
         }
     }
 
@@ -142,7 +183,9 @@ import Testing
         #expect(try await changes(3) == 0)
         #expect(try await changes(3) == 10)
         let error = await #expect(throws: CacheError.self) { try await changes(2) }
-        #expect(error?.description.contains("release 2 is older") == true)
+        #expect(error?.description.contains("release 3 of") == true)
+        await #expect(throws: CacheError.self) { try await cache.checkNewest(2) }
+        try await cache.checkNewest(3)
         #expect(try await cache.isOverwritten(2) == false)
         for release in 2...3 {
             try await cache.writeHead(

@@ -69,7 +69,10 @@ import Testing
             #expect(unknown.ids.allSatisfy { $0.hasPrefix("u") })
 
             // Someone who does not want to be found is in no list, at once and in the next release.
-            #expect(try await larder.run("hide", feed, "u26").status == 0)
+            let hidden = try await larder.run("hide", feed, "u26")
+            #expect(hidden.status == 0 && !hidden.errors.contains("no event"), "\(hidden)")
+            let strange = try await larder.run("hide", feed, "i4")
+            #expect(strange.errors.contains(#"has "i4""#), "\(strange)")
             #expect(try await isWithout(larder))
             let second = try await run()
             #expect(second.contains("live"), "\(second)")
@@ -89,6 +92,42 @@ import Testing
             #expect(exported.status == 0, "\(exported)")
             let rows = try String(contentsOfFile: files.folder.path + "/lists.csv", encoding: .utf8)
             #expect(rows.contains("i4,u6,"))
+        }
+    }
+
+    @Test func `a feed of other lists becomes one of users`() async throws {
+        try await files.with { larder in
+            let worker = try await larder.start("worker")
+            defer { worker.kill() }
+            func run(_ pipeline: String) async throws -> String {
+                let result = try await larder.run("run", pipeline, "--force", "all", "--follow")
+                try #require(result.status == 0, "\(result)")
+                return result.output
+            }
+            let users = "{ for: users, k: 5 }"
+            for (model, more) in [
+                ("popularity", ""), ("item-knn", ""),
+                ("als, factors: 8", "rank: { kind: rating-mlp, candidates: 10, epochs: 1 }"),
+            ] {
+                _ = try await run(
+                    pipeline(model: "{ kind: \(model) }", predict: users, more: more)
+                )
+                // What is live is not compared with: it finds no users.
+                #expect(try await run(pipeline()).contains("finds no users"))
+            }
+            #expect(try await lookup(larder, "i4").source == "list")
+            // Of its own kind it is; and arms of a sweep are chosen by lists of users.
+            let sweep = "{ kind: als, factors: 8, sweep: { alpha: [1, 10] }, select: recall@5 }"
+            let chosen = try await run(
+                files.pipeline(
+                    feed: feed,
+                    predict: "{ for: items, of: users, k: 5 }",
+                    model: sweep,
+                    more: "  split: { by: leave-last-one, validation: true }",
+                    publish: "{ expire: 1h }"
+                )
+            )
+            #expect(chosen.contains("live  ") && !chosen.contains("finds no users"), "\(chosen)")
         }
     }
 
@@ -123,6 +162,10 @@ import Testing
         (
             "{ kind: als }", "{ for: items, of: users }", "check: { slices: [user-activity] }",
             "{}", "measured as a whole"
+        ),
+        (
+            "{ kind: als }", "{ for: items, of: users }", "check: { baselines: [item-knn] }", "{}",
+            "is not for lists of users"
         ),
         (
             "{ kind: als }", "{ for: items, of: users }", "rank: { kind: rating-mlp }", "{}",

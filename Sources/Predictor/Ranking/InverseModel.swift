@@ -2,6 +2,12 @@
 private import Tables
 
 extension Recommender {
+    /// Whether there is an `inverse`.
+    package var comparesUsers: Bool {
+        guard let itemVectors, itemVectors.columns > 1 else { return false }
+        return (try? searcher()) is any VectorQuerying
+    }
+
     /// The same scores asked the other way round: who fits an item best.
     ///
     /// Its users are the items of `dataset`, and its items the users, as in `dataset.transposed()`: the vectors

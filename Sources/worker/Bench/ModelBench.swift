@@ -47,12 +47,15 @@ struct ModelBenchCommand: ParsableCommand {
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             var rules = pipeline.predict.rules
             rules.k = k
-            let popular = Popularity.train(data, on: .forTraining)
-            let report = try Evaluation(data, for: pipeline.predict.audience, ks: [k])
+            let asked = try pipeline.predict.listed(model, of: data, on: .beforeTest) { _ in }
+            let listed = pipeline.predict.listed(data)
+            let popular = Popularity.train(listed, on: .forTraining)
+            let audience = pipeline.predict.audience.transposed
+            let report = try Evaluation(listed, for: audience, ks: [k])
                 .run([
                     Evaluation.System(
                         EvaluationReport.model,
-                        try Ranker(model, fallback: popular, rules, rank: rank)
+                        try Ranker(asked, fallback: popular, rules, rank: rank)
                     ),
                     Evaluation.System(
                         Baseline.popularity.rawValue,

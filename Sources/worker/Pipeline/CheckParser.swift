@@ -22,7 +22,12 @@ struct CheckParser {
         let usual = Baseline.usual(for: predict.audience, hasTime: hasTime)
         let section = YAMLSection(node?.mapping == nil ? nil : node, name: "check", problems)
         var check = Pipeline.Check(
-            baselines: baselines(section, usual, hasTime),
+            baselines: baselines(
+                section,
+                usual,
+                hasTime,
+                isOfUsers: predict.audience == .inverse
+            ),
             slices: [],
             gates: gates(node?.sequence.map(Array.init) ?? list(section, "gates")),
             cases: cases(section)
@@ -60,7 +65,8 @@ struct CheckParser {
     private func baselines(
         _ section: YAMLSection,
         _ usual: [Baseline],
-        _ hasTime: Bool
+        _ hasTime: Bool,
+        isOfUsers: Bool
     ) -> [Baseline] {
         guard let names = section.strings("baselines") else { return usual }
         let baselines = names.compactMap { name -> Baseline? in
@@ -78,6 +84,12 @@ struct CheckParser {
             problems.add(
                 section.value("baselines"),
                 "check: baselines: recent-popularity needs dataset: columns: time"
+            )
+        }
+        for baseline in baselines where !usual.contains(baseline) && isOfUsers {
+            problems.add(
+                section.value("baselines"),
+                "check: baselines: \(baseline.rawValue) is not for lists of users: who has what in common is for users as many to count as their events squared"
             )
         }
         // Beside it everything else is read.

@@ -61,7 +61,7 @@ enum RunPlan {
                     after: ["prepare"]
                 )
             )
-            return jobs + serving(after: [refit])
+            return jobs + serving(pipeline, after: [refit])
         }
         if let sweep = pipeline.sweep {
             jobs += sweep.rounds.indices.map { round in
@@ -103,15 +103,28 @@ enum RunPlan {
         let hasTime = pipeline.dataset.columns.time != nil
         if hasTime { jobs.append(NewJob(name: "hindsight", kind: "hindsight", after: ["prepare"])) }
         return jobs
-            + serving(after: stages.map(\.refitName), afterEndOf: hasTime ? ["hindsight"] : [])
+            + serving(
+                pipeline,
+                after: stages.map(\.refitName),
+                afterEndOf: hasTime ? ["hindsight"] : []
+            )
     }
 
     /// From a model to a live release; `afterEndOf`: what still looks at the one before.
-    private static func serving(after models: [String], afterEndOf others: [String] = [])
-        -> [NewJob]
-    {
-        [
-            NewJob(name: "predict", kind: "predict", after: models),
+    private static func serving(
+        _ pipeline: Pipeline,
+        after models: [String],
+        afterEndOf others: [String] = []
+    ) -> [NewJob] {
+        // Lists in place are gone as soon as the next are written.
+        let isInPlace = pipeline.publish.inPlace == true
+        return [
+            NewJob(
+                name: "predict",
+                kind: "predict",
+                after: models,
+                afterEndOf: isInPlace ? others : []
+            ),
             NewJob(name: publishName, kind: "publish", after: ["predict"], joinsGroup: true),
             NewJob(name: "collect", kind: "collect", after: [publishName], afterEndOf: others),
         ]

@@ -31,7 +31,7 @@ struct CheckStep {
             from: RunPlan.Stage.retrieval.trainName(input.pipeline)
         )
         let rank = try input.rankStage(from: RunPlan.Stage.ranking.trainName(input.pipeline))
-        let live = try await LiveModel(input, original)
+        var live = try await LiveModel(input, original)
         let decisive = try decisive(live)
         let key = try input.key(of: "check", decisive)
         if let (done, run) = try await input.finished(key, CheckResult.self),
@@ -44,11 +44,15 @@ struct CheckStep {
             report(result)
             return try JobResult(result)
         }
-        let (dataset, model) = try input.pipeline.predict.listed(
-            original,
-            trained,
-            on: .beforeTest
-        ) { try input.progress(0.1 * $0, "working out the vectors of users") }
+        let predict = input.pipeline.predict
+        func progress(_ share: Double) throws {
+            try input.progress(0.1 * share, "working out the vectors of users")
+        }
+        let model = try predict.listed(trained, of: original, on: .beforeTest, progress: progress)
+        live.model = try live.model.map {
+            try predict.listed($0, of: original, on: .beforeTest, progress: progress)
+        }
+        let dataset = predict.listed(original)
         let outcome = try measure(dataset, model, rank, live, decisive)
         let artifact = try input.services.artifacts.add(kind: "report", about: decisive) { folder in
             try ReportFile.write(outcome.figures, to: folder)

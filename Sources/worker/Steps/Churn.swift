@@ -3,8 +3,8 @@ import Foundation
 
 /// How the lists of a release differ from those before it.
 struct Churn: Codable, Sendable {
-    /// The release that was compared with.
-    let since: Int
+    /// The release that was compared with; nil: what stood in their place, of whichever release.
+    let since: Int?
     /// How many lists were compared.
     let lists: Int
     /// The share of lists that are not the same, order included.
@@ -15,10 +15,10 @@ struct Churn: Codable, Sendable {
     var words: String {
         String(
             format:
-                "%.0f %% of %@ lists are not those of release %@, with %.1f new items on average",
+                "%.0f %% of %@ lists are not those %@, with %.1f new items on average",
             changed * 100,
             Output.count(lists),
-            String(since),
+            since.map { "of release \($0)" } ?? "that stood there",
             newItems
         )
     }
@@ -48,7 +48,7 @@ struct ChurnTally: Codable, Sendable {
         a.newItems += b.newItems
     }
 
-    func churn(since release: Int) -> Churn {
+    func churn(since release: Int?) -> Churn {
         let count = Double(max(1, lists))
         return Churn(
             since: release,

@@ -60,7 +60,13 @@ struct HindsightStep {
                 notes.append("release \(span.number) could not be scored: \(error)")
                 continue
             }
-            guard let scores, try await !cache.isOverwritten(span.number) else {
+            if try await cache.isOverwritten(span.number) {
+                notes.append(
+                    "release \(span.number) was written in place, and another was begun since: it is not scored"
+                )
+                continue
+            }
+            guard let scores else {
                 notes.append(
                     "release \(span.number) is not in Redis any more: it is not scored"
                 )
@@ -155,7 +161,7 @@ struct HindsightStep {
         _ release: Int,
         _ k: Int
     ) async throws -> [Int: Score]? {
-        // What was made of these very events would know them.
+        // What was made of these very events would know them; it is asked again when all is read.
         if try await cache.isOverwritten(release) { return nil }
         let ids = dataset.ids(of: input.pipeline.predict.audience.transposed)
         let byOwner = Dictionary(grouping: questions, by: \.owner).sorted { $0.key < $1.key }

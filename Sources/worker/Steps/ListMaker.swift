@@ -4,27 +4,25 @@ import Predictor
 import Tables
 
 extension Pipeline.Predict {
-    /// What lists are made from: as they are, or with users and items in each other's place.
-    ///
-    /// `parts`: what may be known of users.
+    /// What lists are made from: the dataset, or users and items in each other's place.
+    func listed(_ dataset: Dataset) -> Dataset {
+        audience == .inverse ? dataset.transposed() : dataset
+    }
+
+    /// What makes lists from that; `parts`: what may be known of the users of `dataset`.
     func listed(
-        _ dataset: Dataset,
         _ model: any Recommender,
+        of dataset: Dataset,
         on parts: Set<Part>,
-        progress: (Double) throws -> Void = { _ in }
-    ) throws -> (Dataset, any Recommender) {
-        guard audience == .inverse else { return (dataset, model) }
-        let inverse = try model.inverse(
+        progress: (Double) throws -> Void
+    ) throws -> any Recommender {
+        guard audience == .inverse else { return model }
+        return try model.inverse(
             of: dataset,
             on: parts,
             history: rules.history,
             progress: progress
         )
-        return (dataset.transposed(), inverse)
-    }
-
-    func listed(_ dataset: Dataset) -> Dataset {
-        audience == .inverse ? dataset.transposed() : dataset
     }
 }
 
@@ -55,12 +53,14 @@ struct ListMaker {
         _ dataset: Dataset,
         _ model: any Recommender,
         _ rank: RankStage?,
-        hidden: [String]
+        hidden: [String],
+        stop: () throws -> Void = {}
     ) throws {
         let predict = pipeline.predict
         audience = pipeline.model.isImported ? .users : predict.audience.transposed
         asksAll = !pipeline.model.isImported && predict.audience.owners == .items
-        let (dataset, model) = try predict.listed(dataset, model, on: .all)
+        let model = try predict.listed(model, of: dataset, on: .all) { _ in try stop() }
+        let dataset = predict.listed(dataset)
         self.dataset = dataset
         ids = dataset.ids(of: audience)
         longest = min(predict.rules.k, dataset.items.count)

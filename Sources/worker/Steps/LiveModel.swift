@@ -17,7 +17,7 @@ struct LiveModel {
     private(set) var release: Int?
     /// The models that it is of; nil where there is none to measure.
     private(set) var id: String?
-    private(set) var model: (any Recommender)?
+    var model: (any Recommender)?
     private(set) var rank: RankStage?
     /// That its ranking orders.
     private(set) var candidates: Int?
@@ -69,20 +69,30 @@ struct LiveModel {
             )
             return
         }
+        let isInverse = input.pipeline.predict.audience == .inverse
+        guard !isInverse || pipeline.rank == nil else {
+            why =
+                "release \(release.number), which is live, orders lists of items: its model finds no users so"
+            return
+        }
         let rank = try pipeline.rank.map { try services.rankStage(ids[1], $0) }
+        var model: (any Recommender)? = earlier.model
         if earlier.about.dataset == (try input.dataset().id) {
-            (model, self.rank) = (earlier.model, rank)
+            self.rank = rank
         } else {
             // Nil of another vocabulary.
             model = EarlierModel(earlier.model, rank: rank, of: earlier.dataset, on: dataset)
         }
-        guard model != nil else {
+        guard let model else {
             why = "release \(release.number), which is live, is of another vocabulary"
             return
         }
-        model = try model.map {
-            try input.pipeline.predict.listed(dataset, $0, on: .beforeTest).1
+        guard !isInverse || model.comparesUsers else {
+            why =
+                "release \(release.number), which is live, is of the model \(model.kind), which finds no users"
+            return
         }
+        self.model = model
         candidates = pipeline.rank?.candidates
         id = ids.joined(separator: " ")
     }

@@ -42,7 +42,7 @@ struct PredictStep {
         let cache = input.services.cache(input.pipeline.feed)
         let known = try await cache.highest()
         try await input.services.releases.raiseTokens(above: known.token)
-        try await checkFormat(cache)
+        try await checkPlace(cache)
         let release = try await input.services.releases.reserve(
             feed: input.pipeline.feed,
             run: input.run,
@@ -91,31 +91,54 @@ struct PredictStep {
         churn.add(ids(new), after: ids(old), k: input.pipeline.predict.rules.k)
     }
 
-    /// Whoever follows the pointer reads all lists of a release in one format.
-    private func checkFormat(_ cache: FeedCache) async throws {
+    /// Readers have lists in place as soon as they are written: what would hold a release back is looked at before.
+    private func checkPlace(_ cache: FeedCache) async throws {
         let publish = input.pipeline.publish
-        guard publish.inPlace == true, let live = try await cache.live(),
-            let (format, layout) = try await cache.storage(of: live), layout == .inPlace,
-            format.rawValue != publish.format
+        guard publish.inPlace == true else { return }
+        let maker = try maker(hidden: [])
+        let asking = (0..<maker.ids.count).filter(maker.isAsking)
+        let sample = stride(from: 0, to: asking.count, by: max(1, asking.count / Self.samples))
+        let lists = try maker.lists(sample.map { asking[$0] }, stop: input.context.checkStop)
+        guard lists.contains(where: { !$0.items.isEmpty }) else { throw Self.allEmpty }
+        let kind = "\(publish.format) for \(input.pipeline.predict.audience.rawValue)"
+        guard
+            let other = try await cache.claimPlace(
+                for: kind,
+                expire: .seconds(publish.expireSeconds)
+            )
         else { return }
         throw FatalJobError(
             """
-            the lists of "\(input.pipeline.feed)" are in the format \(format.rawValue), and are not overwritten with \(publish.format)
-            hint: publish once without `in-place: true`, or give the feed another name
+            the lists in place of "\(input.pipeline.feed)" are \(other.kind), and \(kind) would be mixed with them
+            hint: give the feed another name, or wait until they have expired, in \(Output.seconds(other.stays / .seconds(1)))
             """
+        )
+    }
+
+    static let allEmpty = FatalJobError(
+        """
+        every list came out empty, so nothing is published
+        hint: with `predict: exclude: seen`, everybody may have seen everything
+        """
+    )
+
+    private func maker(hidden: [String]) throws -> ListMaker {
+        let (dataset, model) = try input.model(from: "refit")
+        return try ListMaker(
+            input.pipeline,
+            dataset,
+            model,
+            input.rankStage(from: RunPlan.Stage.ranking.refitName),
+            hidden: hidden,
+            stop: input.context.checkStop
         )
     }
 
     // MARK: one shard
 
     private func makeLists(_ shard: Arguments.Shard) async throws -> JobResult {
-        let (dataset, model) = try input.model(from: "refit")
         let cache = input.services.cache(input.pipeline.feed)
-        let maker = try ListMaker(
-            input.pipeline,
-            dataset,
-            model,
-            input.rankStage(from: RunPlan.Stage.ranking.refitName),
+        let maker = try maker(
             hidden: input.results.get("predict", PredictResult.self).hidden ?? []
         )
         let ids = maker.ids

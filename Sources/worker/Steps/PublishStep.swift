@@ -24,12 +24,7 @@ struct PublishStep {
             cold: shards.reduce(0) { $0 + $1.cold }
         )
         guard shards.contains(where: { $0.entries > 0 }) else {
-            throw FatalJobError(
-                """
-                every list came out empty, so nothing is published
-                hint: with `predict: exclude: seen`, everybody may have seen everything
-                """
-            )
+            throw PredictStep.allEmpty
         }
         let feed = input.pipeline.feed
         let cache = input.services.cache(feed)
@@ -39,6 +34,7 @@ struct PublishStep {
                 "release \(expected) of \"\(feed)\" is live already; \(plan.release) is older"
             )
         }
+        if input.pipeline.publish.inPlace == true { try await cache.checkNewest(plan.release) }
         try input.progress(0.1, "writing the default list")
         try await writeHead(cache, result, hidden: plan.hidden ?? [])
         try await input.services.tellReaders(of: feed)
@@ -51,18 +47,17 @@ struct PublishStep {
         }
         // What is live already was moved there by an attempt before this one, and has passed.
         let isLive = expected == plan.release
-        let earlier = isLive ? try await cache.previous() : expected
-        let pairs = try await pairs(cache, samples, plan.release, after: earlier)
-        result.churn = churn(shards, pairs, since: earlier)
+        let pairs = try await pairs(
+            cache,
+            samples,
+            plan.release,
+            after: isLive ? cache.previous() : expected
+        )
+        result.churn = churn(shards, pairs)
         if !isLive { result.gates = try await gates(cache, pairs, shards, plan.release) }
         // Whoever lost the job meanwhile must not touch the pointer; the token guards the rest.
         try input.progress(0.9, "moving the pointer")
-        do {
-            try await cache.flip(from: expected, to: plan.release, token: input.job.lease, .publish)
-        } catch {
-            if case .fenced(let why) = error { throw FatalJobError(why) }
-            throw error
-        }
+        try await cache.flip(from: expected, to: plan.release, token: input.job.lease, .publish)
         try await input.services.releases.recordLive(
             feed: feed,
             number: plan.release,
@@ -199,12 +194,11 @@ struct PublishStep {
         return try await ListPairs(samples.map(\.id), cache, release, after: earlier)
     }
 
-    private func churn(_ shards: [ShardResult], _ pairs: ListPairs?, since earlier: Int?) -> Churn?
-    {
+    private func churn(_ shards: [ShardResult], _ pairs: ListPairs?) -> Churn? {
         if let pairs { return pairs.count > 0 ? pairs.churn(input.pipeline.predict.rules.k) : nil }
         var tally = ChurnTally()
         for shard in shards { if let churn = shard.churn { tally += churn } }
-        return tally.lists > 0 ? earlier.map(tally.churn) : nil
+        return tally.lists > 0 ? tally.churn(since: nil) : nil
     }
 
     private func gates(

@@ -67,6 +67,9 @@ struct Steps: JobHandler {
         } catch let error as TransferError {
             if case .refused = error { throw FatalJobError(error.description) }
             throw error
+        } catch CacheError.fenced(let why) {
+            // Somebody else has come in between, and no later try changes that.
+            throw FatalJobError(why)
         } catch let error as CacheError where error.isFull {
             // Somebody has to make room, and that is not the job's fault.
             throw ResourceJobError(error.description)

@@ -176,13 +176,18 @@ struct TrainStep {
             dataset
         )
         let predict = input.pipeline.predict
+        // Validation events are what is to be found.
+        let asked = try predict.listed(model, of: dataset, on: .forTraining) { _ in
+            try input.context.checkStop()
+        }
+        let listed = predict.listed(dataset)
         let ranker = try Ranker(
-            model,
-            fallback: Popularity.train(dataset, on: .forTraining),
+            asked,
+            fallback: Popularity.train(listed, on: .forTraining),
             predict.rules
         )
         let outcome = try Evaluation(
-            dataset,
+            listed,
             for: predict.audience.transposed,
             ks: [sweep.k],
             part: .validation
