@@ -52,6 +52,7 @@ let package = Package(
         ),
 
         .target(name: "Executors", swiftSettings: strict),
+        .target(name: "CUDA", swiftSettings: strict),
         .target(name: "Postgres", dependencies: ["CLibPQ", "Executors"], swiftSettings: strict),
         .target(
             name: "Jobs",
@@ -73,7 +74,8 @@ let package = Package(
         ),
         .target(
             name: "Predictor",
-            dependencies: ["CKernels", "COpenBLAS", "Executors", "Tables"],
+            dependencies: ["CKernels", "COpenBLAS", "CUDA", "Executors", "Tables"],
+            resources: [.embedInCode("TopK/Device/topk.cu")],
             swiftSettings: strict
         ),
         .target(
@@ -92,8 +94,8 @@ let package = Package(
         .executableTarget(
             name: "worker",
             dependencies: [
-                "Artifacts", "CacheWriter", "Executors", "Jobs", "Postgres", "Predictor", "Tables",
-                "Transfer",
+                "Artifacts", "CacheWriter", "CUDA", "Executors", "Jobs", "Postgres", "Predictor",
+                "Tables", "Transfer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -112,7 +114,10 @@ let package = Package(
 
         .target(
             name: "TestSupport",
-            dependencies: ["Artifacts", "CacheWriter", "Jobs", "Postgres", "Predictor", "Tables"],
+            dependencies: [
+                "Artifacts", "CacheWriter", "Jobs", "Postgres", "Predictor", "Tables",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
             path: "Tests/TestSupport",
             swiftSettings: strict
         ),
@@ -125,7 +130,7 @@ let package = Package(
         ),
         .testTarget(
             name: "PredictorTests",
-            dependencies: ["CKernels", "Predictor", "Tables", "TestSupport"],
+            dependencies: ["CKernels", "CUDA", "Predictor", "Tables", "TestSupport"],
             swiftSettings: strict
         ),
         .testTarget(

@@ -54,6 +54,8 @@ if [ -x .tools/bin/python ]; then
     done
 fi
 export LARDER_DUCKDB="$PWD/.tools/bin/duckdb"
+# The compiler of CUDA kernels, which needs no GPU.
+for library in "$PWD"/.tools/lib/python3*/site-packages/nvidia/cuda_nvrtc/lib; do export TEST_NVRTC="$library"; done
 export TEST_POSTGRES="host=$folder user=larder"
 export TEST_REDIS="unix://$folder/redis.sock"
 "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what only the tests need: from PyPI into .tools a DuckDB to read Parquet with, a server that
-# speaks S3, one of MLflow, what checks signatures of web-hooks; and clients of Redis.
+# speaks S3, one of MLflow, what checks signatures of web-hooks, a compiler of CUDA kernels; and clients of Redis.
 set -eu
 cd "$(dirname "$0")/.."
 

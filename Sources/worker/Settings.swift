@@ -55,7 +55,7 @@ struct StoreOptions: ParsableArguments {
         case unasked
     }
 
-    private static func environment(_ name: String) -> String? {
+    static func environment(_ name: String) -> String? {
         let value = ProcessInfo.processInfo.environment[name] ?? ""
         return value.isEmpty ? nil : value
     }

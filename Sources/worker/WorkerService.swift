@@ -28,6 +28,9 @@ struct WorkerOptions: ParsableArguments {
     @Option(help: "Jobs worked on at the same time. Default: one for each core.")
     var slots: Int?
 
+    @Option(help: "Where lists are made: auto, cpu, or a GPU: cuda:0.")
+    var device: DeviceOption = .cpu
+
     @Option(help: "How log lines look: text or json.")
     var logFormat: LogFormat = .text
 
@@ -66,9 +69,12 @@ struct WorkerOptions: ParsableArguments {
     func service(
         _ services: Services,
         _ settings: JobRunner.Settings,
+        home: String,
         _ logger: Logger
-    ) -> WorkerService {
-        WorkerService(
+    ) throws -> WorkerService {
+        var services = services
+        services.gpu = try device.gpu(home: home, logger)
+        return WorkerService(
             runner: JobRunner(
                 settings,
                 database: services.database,

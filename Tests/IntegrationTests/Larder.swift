@@ -15,6 +15,11 @@ struct Larder: Sendable {
     var processor: String?
     /// What `larder serve` lets in.
     var token: String?
+    /// `LARDER_CUDA`: the folder of a GPU's driver.
+    var cuda: String?
+    /// What of `EmulatedGPU` fails.
+    var cudaFailure: String?
+    var cudaIsWrong = false
     /// Where what runs in the background says what it has to say.
     var log: String?
     /// What its workers sign web-hooks with.
@@ -30,6 +35,8 @@ struct Larder: Sendable {
         .inherit.updating([
             "LARDER_DATABASE_URL": database, "LARDER_REDIS_URL": redis, "LARDER_HOME": home,
             "LARDER_CPU": processor, "LARDER_TOKEN": token, "TEST_SECRET": Self.secret,
+            "LARDER_CUDA": cuda, "CUDA_EMULATED_FAILURE": cudaFailure, "CUDA_EMULATED_MEMORY": nil,
+            "CUDA_EMULATED_WRONG": cudaIsWrong ? "1" : nil,
         ])
     }
 

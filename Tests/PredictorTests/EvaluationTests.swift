@@ -15,7 +15,7 @@ private struct Written: Recommender, Searcher {
     /// By user.
     let lists: [[Int32]]
 
-    func searcher() -> any Searcher { self }
+    func searcher(on gpu: GPU?) -> any Searcher { self }
     func write(to folder: String) {}
 
     func lists(
@@ -403,7 +403,7 @@ private struct Counting: Recommender, Searcher {
     var items: [Int32] { base.items }
     var rows: [Int32] { base.rows }
 
-    func searcher() -> any Searcher { self }
+    func searcher(on gpu: GPU?) -> any Searcher { self }
     func write(to folder: String) {}
 
     func lists(

@@ -6,14 +6,14 @@ import Testing
 @testable import Predictor
 
 struct TopKTests {
-    private struct Search {
+    struct Search {
         var k: Int
         var bias: [Float]?
         var allowed: [Int32]?
     }
 
     /// The plain twin: every score, from left to right in fused multiply-adds, then a full sort.
-    private func reference(
+    static func reference(
         _ search: Search,
         _ queries: Matrix,
         _ items: Matrix,
@@ -42,7 +42,7 @@ struct TopKTests {
         return lists
     }
 
-    private func uniform(
+    static func uniform(
         _ rows: Int,
         _ columns: Int,
         _ generator: inout SeededGenerator,
@@ -61,7 +61,7 @@ struct TopKTests {
         _ items: Matrix,
         _ excluded: [[Int32]]? = nil
     ) throws {
-        let expected = reference(search, queries, items, excluded)
+        let expected = Self.reference(search, queries, items, excluded)
         let index = try TopKIndex(items, bias: search.bias, allowed: search.allowed)
         for pass in [TopKIndex.Pass.float32, .int8, .automatic] {
             for threads in [1, 3] {
@@ -89,8 +89,8 @@ struct TopKTests {
         throws
     {
         var generator = SeededGenerator(seed: n + m)
-        let queries = uniform(n, d, &generator)
-        let items = uniform(m, d, &generator)
+        let queries = Self.uniform(n, d, &generator)
+        let items = Self.uniform(m, d, &generator)
         try expectTwin(Search(k: k), queries, items)
         let excluded = (0..<n).map { _ in
             (0..<Int32(m)).filter { _ in generator.index(below: 4) == 0 }
@@ -110,18 +110,18 @@ struct TopKTests {
         let integer = { (generator: inout SeededGenerator) in Float(generator.index(below: 5)) - 2 }
         try expectTwin(
             Search(k: k),
-            uniform(n, d, &generator, integer),
-            uniform(m, d, &generator, integer)
+            Self.uniform(n, d, &generator, integer),
+            Self.uniform(m, d, &generator, integer)
         )
     }
 
     @Test func `zeros, copies, and one giant among dwarfs`() throws {
         var generator = SeededGenerator(seed: 5)
-        let queries = uniform(20, 16, &generator)
+        let queries = Self.uniform(20, 16, &generator)
         let zeros = Matrix(rows: 300, columns: 16, values: [Float](repeating: 0, count: 4800))
         try expectTwin(Search(k: 10), queries, zeros)
         try expectTwin(Search(k: 10), Matrix(rows: 300, columns: 16, values: zeros.values), queries)
-        let one = uniform(1, 16, &generator)
+        let one = Self.uniform(1, 16, &generator)
         let copies = Matrix(
             rows: 2000,
             columns: 16,
@@ -129,7 +129,7 @@ struct TopKTests {
         )
         try expectTwin(Search(k: 30), queries, copies)
         // All of the bound is spent on one item: the rest is known to within nothing.
-        var giants = uniform(2000, 16, &generator)
+        var giants = Self.uniform(2000, 16, &generator)
         for place in 0..<16 { giants.values[777 * 16 + place] *= 1e12 }
         for place in stride(from: 0, to: giants.values.count, by: 97) {
             giants.values[place] *= 1e6
@@ -143,23 +143,23 @@ struct TopKTests {
         var generator = SeededGenerator(seed: 9)
         let values = { (generator: inout SeededGenerator) in (generator.unitFloat() * 2 - 1) * scale
         }
-        let queries = uniform(20, 12, &generator, values)
-        let items = uniform(900, 12, &generator, values)
+        let queries = Self.uniform(20, 12, &generator, values)
+        let items = Self.uniform(900, 12, &generator, values)
         try expectTwin(Search(k: 20), queries, items)
-        try expectTwin(Search(k: 20), queries, uniform(900, 12, &generator))
+        try expectTwin(Search(k: 20), queries, Self.uniform(900, 12, &generator))
     }
 
     /// Catalogues of several chunks: lists go on from where the last chunk left them.
     @Test func `items beyond what is packed at a time`() throws {
         var generator = SeededGenerator(seed: 3)
-        let items = uniform(8300, 2048, &generator) { Float($0.index(below: 200)) }
-        try expectTwin(Search(k: 40), uniform(1, 2048, &generator), items)
+        let items = Self.uniform(8300, 2048, &generator) { Float($0.index(below: 200)) }
+        try expectTwin(Search(k: 40), Self.uniform(1, 2048, &generator), items)
     }
 
     @Test func `against float64, only scores within the rounding bound change places`() throws {
         var generator = SeededGenerator(seed: 4)
-        let queries = uniform(10, 200, &generator)
-        let items = uniform(1000, 200, &generator)
+        let queries = Self.uniform(10, 200, &generator)
+        let items = Self.uniform(1000, 200, &generator)
         let found = try TopKIndex(items).search(queries, k: 100)
         func exact(_ q: Int, _ row: Int) -> Double {
             zip(queries[row: q], items[row: row]).reduce(0) { $0 + Double($1.0) * Double($1.1) }
@@ -176,7 +176,7 @@ struct TopKTests {
 
     @Test func `numbers that cannot be ranked are refused, with the row`() throws {
         var generator = SeededGenerator(seed: 1)
-        let good = uniform(10, 4, &generator)
+        let good = Self.uniform(10, 4, &generator)
         for bad in [Float.nan, .infinity, -.infinity] {
             var matrix = good
             matrix.values[4 * 7 + 1] = bad
@@ -192,7 +192,7 @@ struct TopKTests {
                 _ = try TopKIndex(good, bias: [Float](repeating: 0, count: 9) + [bad])
             }
         }
-        let huge = uniform(10, 4, &generator) { _ in 1e20 }
+        let huge = Self.uniform(10, 4, &generator) { _ in 1e20 }
         let error = #expect(throws: PredictorError.self) {
             _ = try TopKIndex(huge).search(huge, k: 1)
         }
@@ -213,7 +213,7 @@ struct TopKTests {
     {
         struct Stop: Error {}
         var generator = SeededGenerator(seed: 2)
-        let matrix = uniform(2000, 8, &generator)
+        let matrix = Self.uniform(2000, 8, &generator)
         let index = try TopKIndex(matrix)
         var shares: [Double] = []
         _ = try index.search(matrix, k: 1, threads: threads) { shares.append($0) }

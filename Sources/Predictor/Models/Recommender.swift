@@ -13,14 +13,16 @@ package protocol Recommender: Sendable {
     /// known items × dimensions, for those that have them; nil otherwise.
     var itemVectors: Matrix? { get }
 
-    /// Refuses a model whose numbers cannot be ranked.
-    func searcher() throws(PredictorError) -> any Searcher
+    /// Refuses a model whose numbers cannot be ranked; `gpu`: where to search, for those that search by vectors.
+    func searcher(on gpu: GPU?) throws(PredictorError) -> any Searcher
     /// Writes files that `RecommenderFile.read` knows.
     func write(to folder: String) throws(PredictorError)
 }
 
 extension Recommender {
     package var itemVectors: Matrix? { nil }
+
+    func searcher() throws(PredictorError) -> any Searcher { try searcher(on: nil) }
 
     static var file: String { "model.safetensors" }
 

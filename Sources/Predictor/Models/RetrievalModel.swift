@@ -40,7 +40,9 @@ package struct RetrievalModel: Recommender {
 
     package var itemVectors: Matrix? { vectors }
 
-    package func searcher() throws(PredictorError) -> any Searcher { try VectorSearcher(self) }
+    package func searcher(on gpu: GPU?) throws(PredictorError) -> any Searcher {
+        try VectorSearcher(self, on: gpu)
+    }
 }
 
 // MARK: files

@@ -35,9 +35,9 @@ package struct EarlierModel: Recommender {
     package var items: [Int32] { model.items }
     package var itemVectors: Matrix? { model.itemVectors }
 
-    package func searcher() throws(PredictorError) -> any Searcher {
+    package func searcher(on gpu: GPU?) throws(PredictorError) -> any Searcher {
         let known = KnownQueries(users: users, itemCount: itemCount)
-        let searcher = try model.searcher()
+        let searcher = try model.searcher(on: gpu)
         if rank == nil, let searcher = searcher as? any VectorQuerying {
             return EarlierVectorSearcher(searcher: searcher, known: known)
         }

@@ -35,16 +35,18 @@ package struct Ranker: Sendable {
     private let rank: RankStage?
     private let withdrawn: [Int32]
 
-    /// Refuses a model whose vectors cannot be ranked; `withdrawn`: items that are in no list.
+    /// Refuses a model whose vectors cannot be ranked; `withdrawn`: items that are in no list; `gpu`: where to
+    /// search.
     package init(
         _ model: any Recommender,
         fallback: any Recommender,
         _ rules: ListRules,
         rank: RankStage? = nil,
-        withdrawn: [Int32] = []
+        withdrawn: [Int32] = [],
+        on gpu: GPU? = nil
     ) throws(PredictorError) {
-        self.model = try model.searcher()
-        self.fallback = try fallback.searcher()
+        self.model = try model.searcher(on: gpu)
+        self.fallback = try fallback.searcher(on: nil)
         self.rules = rules
         self.rank = rank
         self.withdrawn = withdrawn

@@ -56,9 +56,9 @@ struct VectorSearcher: VectorQuerying {
     private let builder: QueryBuilder
     private let search: VectorSearch
 
-    init(_ model: RetrievalModel) throws(PredictorError) {
+    init(_ model: RetrievalModel, on gpu: GPU?) throws(PredictorError) {
         builder = try QueryBuilder(model)
-        search = try VectorSearch(model.vectors, items: model.items, rows: model.rows)
+        search = try VectorSearch(model.vectors, items: model.items, rows: model.rows, on: gpu)
     }
 
     func vectors(_ queries: [Query]) throws -> [[Float]?] {
@@ -83,8 +83,8 @@ struct VectorSearch: Sendable {
     private let rows: [Int32]
 
     /// `items`: of each row of the vectors; `rows`: of each item, -1 for none.
-    init(_ vectors: Matrix, items: [Int32], rows: [Int32]) throws(PredictorError) {
-        index = try TopKIndex(vectors)
+    init(_ vectors: Matrix, items: [Int32], rows: [Int32], on gpu: GPU?) throws(PredictorError) {
+        index = try TopKIndex(vectors, on: gpu)
         columns = vectors.columns
         self.items = items
         self.rows = rows

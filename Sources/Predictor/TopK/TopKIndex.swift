@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 private import CKernels
+private import CUDA
 
 /// Exact top-k: for each query the k items with the greatest scores.
 ///
@@ -19,12 +20,17 @@ package final class TopKIndex: Sendable {
         case float32
         /// Bounds from products of 8-bit codes; scores only of what they cannot exclude.
         case int8
+        /// On the GPU that the index was made with.
+        case gpu
     }
 
     private let items: Matrix
     private let bias: [Float]?
     private let rows: [Int32]
     private let packed = PackedItems()
+    private let device: DeviceTopK?
+    /// Multiply-adds below which a GPU would wait for its data longer than a processor computes.
+    private static let leastWork = 1e9
     /// A search found that the pass in 8 bits does not pay here.
     var isLoose: Bool { packed.isLoose }
     /// Of the longest item, and of the greatest bias.
@@ -32,12 +38,15 @@ package final class TopKIndex: Sendable {
     private let mostBias: Double
 
     /// Items are m × d; `bias` is what the score of each starts from; `allowed` are the rows that may
-    /// be in a list, ascending, nil for all.
+    /// be in a list, ascending, nil for all; `gpu`: where to search what is worth the way.
     ///
     /// Refused are numbers that are not finite.
-    package init(_ items: Matrix, bias: [Float]? = nil, allowed: [Int32]? = nil)
-        throws(PredictorError)
-    {
+    package init(
+        _ items: Matrix,
+        bias: [Float]? = nil,
+        allowed: [Int32]? = nil,
+        on gpu: GPU? = nil
+    ) throws(PredictorError) {
         precondition(items.columns > 0 && (bias == nil || bias?.count == items.rows))
         if let allowed {
             let all = 0..<Int32(items.rows)
@@ -47,6 +56,7 @@ package final class TopKIndex: Sendable {
         }
         self.items = items
         self.bias = bias
+        device = gpu.map { DeviceTopK($0) }
         rows = allowed ?? Array(0..<Int32(items.rows))
         longest = try Self.longest(items, "item")
         mostBias = Double(bias.map { $0.reduce(0) { max($0, abs($1)) } } ?? 0)
@@ -84,6 +94,24 @@ package final class TopKIndex: Sendable {
         guard queries.rows > 0, !rows.isEmpty else {
             return TopKLists(queries: queries.rows, k: k)
         }
+        if let device, isForDevice(pass, queries, k, device) {
+            do {
+                return try device.search(
+                    queries,
+                    DeviceTopK.Problem(
+                        items: items,
+                        bias: bias,
+                        rows: rows,
+                        k: k,
+                        excluded: excluded
+                    ),
+                    progress: progress
+                )
+            } catch let error as CUDAError where pass == .automatic {
+                // The lists are the same from here on.
+                device.gpu.failed(error)
+            }
+        }
         // With fewer queries than tiles for every thread, each thread takes all of them through a
         // part of the items.
         let parts = queries.rows < threads * Int(LARDER_TOPK_QUERIES) ? threads : 1
@@ -118,6 +146,15 @@ package final class TopKIndex: Sendable {
             }
         }
         return lists.merged(parts)
+    }
+
+    private func isForDevice(_ pass: Pass, _ queries: Matrix, _ k: Int, _ device: DeviceTopK)
+        -> Bool
+    {
+        guard min(k, rows.count) <= device.longest else { return false }
+        if pass != .automatic { return pass == .gpu }
+        let work = Double(queries.rows) * Double(rows.count) * Double(items.columns)
+        return device.gpu.isUsable && (device.gpu.takesAll || work >= Self.leastWork)
     }
 
     private func withBias<T>(_ body: (UnsafePointer<Float>?) throws -> T) rethrows -> T {

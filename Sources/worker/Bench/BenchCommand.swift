@@ -14,7 +14,8 @@ struct BenchCommand: AsyncParsableCommand {
             """,
         subcommands: [
             QueueBenchCommand.self, LoadBenchCommand.self, LoaderBenchCommand.self,
-            TopKBenchCommand.self, Prod2VecBenchCommand.self, ModelBenchCommand.self,
+            TopKBenchCommand.self, GPUBenchCommand.self, Prod2VecBenchCommand.self,
+            ModelBenchCommand.self,
             NetworkBenchCommand.self, RedisBenchCommand.self, EchoBenchCommand.self,
             BenchWorkerCommand.self,
         ]

@@ -69,7 +69,15 @@ struct RunOptions: ParsableArguments {
             let logger = worker.logger(.error)
             if isPrivate {
                 // One more worker does no harm, and another command's may leave any moment.
-                members.insert(worker.service(services, worker.settings, logger), at: 0)
+                members.insert(
+                    try worker.service(
+                        services,
+                        worker.settings,
+                        home: stores.homeFolder(),
+                        logger
+                    ),
+                    at: 0
+                )
             } else if !hasWorkers {
                 note("no worker is up; the run waits for one (larder worker)")
             }

@@ -35,7 +35,9 @@ struct UpCommand: AsyncParsableCommand {
             // Postgres has answered the migration; Redis must answer too before anything is promised.
             try await services.redis.command("PING")
             let logger = worker.logger(command.isEmpty ? .info : .warning)
-            var members: [any Service] = [worker.service(services, worker.settings, logger)]
+            var members: [any Service] = [
+                try worker.service(services, worker.settings, home: stores.homeFolder(), logger)
+            ]
             let guest =
                 command.isEmpty
                 ? nil

@@ -24,7 +24,12 @@ struct WorkerCommand: AsyncParsableCommand {
             var settings = worker.settings
             settings.exitsWhenEmpty = drain
             let logger = worker.logger()
-            let service = worker.service(services, settings, logger)
+            let service = try worker.service(
+                services,
+                settings,
+                home: stores.homeFolder(),
+                logger
+            )
             try await ServiceGroup(draining: [service], logger: logger).run()
         }
     }

@@ -116,10 +116,11 @@ struct CheckStep {
         _ settings: Decisive
     ) throws -> Evaluation.Outcome {
         let popular = Popularity.train(dataset, on: .forTraining)
+        let gpu = input.services.gpu
         var systems = [
             Evaluation.System(
                 EvaluationReport.model,
-                try Ranker(model, fallback: popular, settings.rules, rank: rank),
+                try Ranker(model, fallback: popular, settings.rules, rank: rank, on: gpu),
                 rows: model.rows
             )
         ]
@@ -148,7 +149,7 @@ struct CheckStep {
             systems.append(
                 Evaluation.System(
                     Gate.live,
-                    try Ranker(model, fallback: popular, settings.rules, rank: live.rank)
+                    try Ranker(model, fallback: popular, settings.rules, rank: live.rank, on: gpu)
                 )
             )
         }

@@ -54,6 +54,7 @@ struct ListMaker {
         _ model: any Recommender,
         _ rank: RankStage?,
         hidden: [String],
+        on gpu: GPU? = nil,
         stop: () throws -> Void = {}
     ) throws {
         let predict = pipeline.predict
@@ -69,7 +70,8 @@ struct ListMaker {
             fallback: Popularity.train(dataset, on: .all),
             predict.served,
             rank: rank,
-            withdrawn: dataset.indices(of: hidden)
+            withdrawn: dataset.indices(of: hidden),
+            on: gpu
         )
         encoder = ListEncoder(
             ListFormat(rawValue: pipeline.publish.format) ?? .json,

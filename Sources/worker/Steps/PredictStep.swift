@@ -130,6 +130,7 @@ struct PredictStep {
             model,
             input.rankStage(from: RunPlan.Stage.ranking.refitName),
             hidden: hidden,
+            on: input.services.gpu,
             stop: input.context.checkStop
         )
     }

@@ -4,6 +4,7 @@ import CacheWriter
 import Foundation
 import Jobs
 import Postgres
+import Predictor
 
 /// The stores that commands and job steps work with.
 struct Services: Sendable {
@@ -17,6 +18,8 @@ struct Services: Sendable {
     let redis: RedisClient
     let redisAddress: RedisAddress
     var artifacts: ArtifactStore
+    /// Where lists are made, if not on processors.
+    var gpu: GPU?
 
     init(database: ConnectionSettings, redis: RedisAddress, artifacts: ArtifactStore) {
         self.database = database

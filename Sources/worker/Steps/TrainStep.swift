@@ -184,7 +184,8 @@ struct TrainStep {
         let ranker = try Ranker(
             asked,
             fallback: Popularity.train(listed, on: .forTraining),
-            predict.rules
+            predict.rules,
+            on: input.services.gpu
         )
         let outcome = try Evaluation(
             listed,

@@ -78,7 +78,7 @@ package struct ImportedListModel: Recommender {
         rows = Self.rows(of: items, itemCount: itemCount)
     }
 
-    package func searcher() -> any Searcher { ImportedListSearcher(model: self) }
+    package func searcher(on gpu: GPU?) -> any Searcher { ImportedListSearcher(model: self) }
 
     package func write(to folder: String) throws(PredictorError) {
         try SafeTensors.write(

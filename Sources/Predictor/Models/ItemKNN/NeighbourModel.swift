@@ -20,7 +20,7 @@ package struct NeighbourModel: Recommender {
         similarities = neighbours.flatMap { $0.map(\.similarity) }
     }
 
-    package func searcher() -> any Searcher { NeighbourSearcher(self) }
+    package func searcher(on gpu: GPU?) -> any Searcher { NeighbourSearcher(self) }
 
     package func write(to folder: String) throws(PredictorError) {
         try SafeTensors.write(

@@ -35,7 +35,9 @@ package struct SessionModel: Recommender {
 
     package var itemVectors: Matrix? { vectors }
 
-    package func searcher() throws(PredictorError) -> any Searcher { try SessionSearcher(self) }
+    package func searcher(on gpu: GPU?) throws(PredictorError) -> any Searcher {
+        try SessionSearcher(self, on: gpu)
+    }
 
     /// known items × width.
     fileprivate var vectors: Matrix {
@@ -135,9 +137,9 @@ private struct SessionSearcher: Searcher {
     private let search: VectorSearch
     private let networks: Networks
 
-    init(_ model: SessionModel) throws(PredictorError) {
+    init(_ model: SessionModel, on gpu: GPU?) throws(PredictorError) {
         self.model = model
-        search = try VectorSearch(model.vectors, items: model.items, rows: model.rows)
+        search = try VectorSearch(model.vectors, items: model.items, rows: model.rows, on: gpu)
         networks = Networks(model.network)
     }
 

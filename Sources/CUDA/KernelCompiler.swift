@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+private import FoundationEssentials
+
+/// Compiles kernels for a device when they are first wanted (NVRTC), and keeps what it made.
+package struct KernelCompiler: Sendable {
+    private let library: Library
+    /// Where compiled kernels are kept; nil: nowhere.
+    private let cache: String?
+    /// 12 and 9 of 12.9.
+    package let version: (major: Int, minor: Int)
+
+    /// `folders`: as for `Device`.
+    package init(cache: String? = nil, folders: [String] = []) throws(CUDAError) {
+        guard
+            let found = DynamicLibrary(
+                ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"],
+                in: folders
+            )
+        else {
+            throw .unavailable(
+                "there is no compiler of CUDA kernels: libnvrtc.so.12 or .13 was not found",
+                hint:
+                    "install it (apt-get install cuda-nvrtc-12-9, or pip install nvidia-cuda-nvrtc-cu12) and say where in LARDER_CUDA, if the system does not know"
+            )
+        }
+        library = try Library(found)
+        self.cache = cache
+        var (major, minor): (CInt, CInt) = (0, 0)
+        try unsafe library.check(library.version(&major, &minor), "nvrtcVersion")
+        version = (Int(major), Int(minor))
+    }
+
+    /// For cards of a capability, such as 90 of 9.0; where the compiler is older than the card, for the newest it
+    /// knows, which the driver translates.
+    package func compile(_ source: String, name: String, capability: Int) throws(CUDAError)
+        -> [UInt8]
+    {
+        let known = try architectures()
+        let isKnown = known.contains(capability)
+        guard let newest = known.last(where: { $0 <= capability }) else {
+            throw .unavailable(
+                "this version of NVRTC, \(version.major).\(version.minor), compiles for cards from \(known.first ?? 0) on, not for \(capability)",
+                hint: "use an older CUDA, or leave the GPU out: --device cpu"
+            )
+        }
+        let target = isKnown ? "sm_\(capability)" : "compute_\(newest)"
+        let options = ["--gpu-architecture=\(target)", "--std=c++17"]
+        let file = cache.map { folder in
+            let hash = Self.hash([source, target, "\(version.major).\(version.minor)"])
+            return "\(folder)/\(name)-\(target)-\(hash).cubin"
+        }
+        if let file, let image = try? Data(contentsOf: URL(filePath: file)), !image.isEmpty {
+            return Array(image)
+        }
+        let image = try image(source, name, options, isBinary: isKnown)
+        if let file { keep(image, file) }
+        return image
+    }
+
+    /// Nothing depends on it: without, the next start compiles anew.
+    private func keep(_ image: [UInt8], _ file: String) {
+        let folder = URL(filePath: file).deletingLastPathComponent()
+        try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        // Written beside and renamed: nobody reads half of it.
+        try? Data(image).write(to: URL(filePath: file), options: .atomic)
+    }
+
+    /// FNV-1a of 64 bits, of each text and its length.
+    private static func hash(_ texts: [String]) -> String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in texts.flatMap({ Array($0.utf8) + Array("\($0.utf8.count);".utf8) }) {
+            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
+        }
+        return String(hash, radix: 16)
+    }
+
+    private func architectures() throws(CUDAError) -> [Int] {
+        var count: CInt = 0
+        try unsafe library.check(library.architectureCount(&count), "nvrtcGetNumSupportedArchs")
+        var architectures = [CInt](repeating: 0, count: Int(count))
+        try unsafe library.check(library.architectures(&architectures), "nvrtcGetSupportedArchs")
+        return architectures.map { Int($0) }.sorted()
+    }
+
+    private func image(
+        _ source: String,
+        _ name: String,
+        _ options: [String],
+        isBinary: Bool
+    ) throws(CUDAError) -> [UInt8] {
+        var program: Driver.Handle = nil
+        try unsafe library.check(
+            library.create(&program, source, "\(name).cu", 0, nil, nil),
+            "nvrtcCreateProgram"
+        )
+        defer { _ = unsafe library.destroy(&program) }
+        let status = unsafe withTexts(options) {
+            unsafe library.compile(program, CInt(options.count), $0)
+        }
+        // NVRTC_ERROR_COMPILATION.
+        if status == 6 {
+            let log = try unsafe bytes(
+                of: program,
+                library.logSize,
+                library.log,
+                "nvrtcGetProgramLog"
+            )
+            throw .uncompiled(kernel: name, log: String(decoding: log, as: UTF8.self))
+        }
+        try library.check(status, "nvrtcCompileProgram")
+        return try unsafe isBinary
+            ? bytes(of: program, library.binarySize, library.binary, "nvrtcGetCUBIN")
+            : bytes(of: program, library.textSize, library.text, "nvrtcGetPTX")
+    }
+
+    private func bytes(
+        of program: Driver.Handle,
+        _ size: Library.Size,
+        _ read: Library.Read,
+        _ call: String
+    ) throws(CUDAError) -> [UInt8] {
+        var count = 0
+        try unsafe library.check(size(program, &count), "\(call)Size")
+        var bytes = [CChar](repeating: 0, count: count)
+        try unsafe library.check(read(program, &bytes), call)
+        return bytes.map { UInt8(bitPattern: $0) }
+    }
+
+    private func withTexts(
+        _ texts: [String],
+        _ body: (UnsafeMutablePointer<UnsafePointer<CChar>?>) -> Driver.Status
+    ) -> Driver.Status {
+        func next(_ left: ArraySlice<String>, _ pointers: [UnsafePointer<CChar>?]) -> Driver.Status
+        {
+            guard let text = left.first else {
+                var pointers = unsafe pointers
+                return unsafe body(&pointers)
+            }
+            return unsafe text.withCString { unsafe next(left.dropFirst(), pointers + [$0]) }
+        }
+        return unsafe next(texts[...], [])
+    }
+}
+
+/// The functions of NVRTC.
+@safe private struct Library: Sendable {
+    typealias Status = CInt
+    typealias Size = @convention(c) (Driver.Handle, UnsafeMutablePointer<Int>) -> Status
+    typealias Read = @convention(c) (Driver.Handle, UnsafeMutablePointer<CChar>) -> Status
+
+    let version: @convention(c) (UnsafeMutablePointer<CInt>, UnsafeMutablePointer<CInt>) -> Status
+    let architectureCount: @convention(c) (UnsafeMutablePointer<CInt>) -> Status
+    let architectures: @convention(c) (UnsafeMutablePointer<CInt>) -> Status
+    let create:
+        @convention(c) (
+            UnsafeMutablePointer<Driver.Handle>, UnsafePointer<CChar>, UnsafePointer<CChar>, CInt,
+            UnsafeRawPointer?, UnsafeRawPointer?
+        ) -> Status
+    let destroy: @convention(c) (UnsafeMutablePointer<Driver.Handle>) -> Status
+    let compile:
+        @convention(c) (Driver.Handle, CInt, UnsafeMutablePointer<UnsafePointer<CChar>?>) -> Status
+    let logSize: Size
+    let log: Read
+    let binarySize: Size
+    let binary: Read
+    let textSize: Size
+    let text: Read
+    let words: @convention(c) (Status) -> UnsafePointer<CChar>?
+
+    init(_ library: DynamicLibrary) throws(CUDAError) {
+        func find<T>(_ name: String) throws(CUDAError) -> T {
+            guard let function = library.function(name, T.self) else {
+                throw .unavailable(
+                    "the NVRTC that was found has no \(name)",
+                    hint: "it is older than CUDA 12; install a newer one"
+                )
+            }
+            return function
+        }
+        unsafe version = try find("nvrtcVersion")
+        unsafe architectureCount = try find("nvrtcGetNumSupportedArchs")
+        unsafe architectures = try find("nvrtcGetSupportedArchs")
+        unsafe create = try find("nvrtcCreateProgram")
+        unsafe destroy = try find("nvrtcDestroyProgram")
+        unsafe compile = try find("nvrtcCompileProgram")
+        unsafe logSize = try find("nvrtcGetProgramLogSize")
+        unsafe log = try find("nvrtcGetProgramLog")
+        unsafe binarySize = try find("nvrtcGetCUBINSize")
+        unsafe binary = try find("nvrtcGetCUBIN")
+        unsafe textSize = try find("nvrtcGetPTXSize")
+        unsafe text = try find("nvrtcGetPTX")
+        unsafe words = try find("nvrtcGetErrorString")
+    }
+
+    func check(_ status: Status, _ call: String) throws(CUDAError) {
+        guard status != 0 else { return }
+        let words = unsafe words(status).map { unsafe String(cString: $0) } ?? "error \(status)"
+        throw .failed(call: call, name: words, words: "of NVRTC")
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+package import CUDA
+private import Synchronization
+
+/// A GPU that lists are made with, and its kernels.
+package final class GPU: Sendable {
+    package let device: Device
+    /// Whether everything goes there that can, or only what is worth the way.
+    let takesAll: Bool
+    private let compiler: KernelCompiler
+    private let report: @Sendable (CUDAError) -> Void
+    private let compiled = Mutex<[String: Kernels]>([:])
+    private let isLost = Mutex(false)
+
+    /// `cache`: a folder for compiled kernels; `folders`: as for `Device`; `report` is told why something was
+    /// computed elsewhere after all.
+    package init(
+        number: Int = 0,
+        takesAll: Bool = true,
+        cache: String? = nil,
+        folders: [String] = [],
+        report: @escaping @Sendable (CUDAError) -> Void = { _ in }
+    ) throws(CUDAError) {
+        device = try Device(number: number, folders: folders)
+        compiler = try KernelCompiler(cache: cache, folders: folders)
+        self.takesAll = takesAll
+        self.report = report
+    }
+
+    /// Compiles all kernels, and has them compute something that a processor computes too: what is wrong
+    /// with a card, its driver or the kernels is known before anything is made with them.
+    package func prepare() throws {
+        var generator = SeededGenerator(seed: 1)
+        func random(_ rows: Int) -> Matrix {
+            let values = (0..<rows * 20).map { _ in generator.unitFloat() * 2 - 1 }
+            return Matrix(rows: rows, columns: 20, values: values)
+        }
+        let (queries, items) = (random(130), random(1000))
+        let excluded = (0..<queries.rows).map { query in
+            (0..<Int32(items.rows)).filter { ($0 + Int32(query)) % 7 == 0 }
+        }
+        let index = try TopKIndex(items, on: self)
+        func lists(_ pass: TopKIndex.Pass) throws -> TopKLists {
+            try index.search(queries, k: 15, excluded: excluded, pass: pass)
+        }
+        guard try lists(.gpu) == lists(.float32) else { throw CUDAError.wrong(kernel: "topk") }
+    }
+
+    /// Compiled when they are first asked for; within `Device.use`.
+    func kernels(named name: String, _ source: [UInt8]) throws -> Kernels {
+        try compiled.withLock { compiled in
+            if let known = compiled[name] { return known }
+            let image = try compiler.compile(
+                String(decoding: source, as: UTF8.self),
+                name: name,
+                capability: device.capability
+            )
+            let kernels = try Kernels(image, on: device)
+            compiled[name] = kernels
+            return kernels
+        }
+    }
+
+    /// False once it has failed: a device that was lost is not there again before the process is another.
+    var isUsable: Bool { isLost.withLock { !$0 } }
+
+    /// What could not be done on it is done elsewhere; of room there may be more the next time.
+    func failed(_ error: CUDAError) {
+        report(error)
+        if case .outOfMemory = error { return }
+        isLost.withLock { $0 = true }
+    }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import TestSupport
+import Testing
+
+/// Workers with a GPU, which is one of `EmulatedGPU`.
+@Suite(.timeLimit(Effort.limit)) struct GPUWorkerTests {
+    private let files: CommandFeed
+    private let feed = TestServers.uniqueFeed()
+
+    init() throws { files = try CommandFeed() }
+
+    /// Every list that a worker with this device makes, and what it said.
+    private func lists(
+        _ device: String,
+        model: String = "{ kind: als, factors: 8 }",
+        failure: String? = nil
+    ) async throws -> (lists: String, log: String) {
+        var answer = ("", "")
+        let folder = try await EmulatedGPU.folder()
+        try await files.with { larder in
+            var larder = larder
+            larder.cuda = folder
+            larder.cudaFailure = failure
+            larder.log = files.folder.path + "/\(UUID().uuidString).log"
+            let worker = try await larder.start("worker", "--device", device)
+            defer { worker.kill() }
+            let file = try files.pipeline(feed: feed, model: model)
+            let result = try await larder.run("run", file, "--force", "all", "--follow")
+            try #require(result.status == 0, "\(result)")
+            let lists = files.folder.path + "/lists.csv"
+            let exported = try await larder.run("export", feed, lists, "--format", "csv")
+            try #require(exported.status == 0, "\(exported)")
+            answer = (
+                try String(contentsOfFile: lists, encoding: .utf8),
+                try String(contentsOfFile: larder.log ?? "", encoding: .utf8)
+            )
+        }
+        return answer
+    }
+
+    @Test(arguments: [
+        "{ kind: als, factors: 8 }",
+        "{ kind: session-transformer, width: 16, epochs: 2 }",
+    ])
+    func `a GPU makes the lists that a processor makes`(_ model: String) async throws {
+        let (expected, silent) = try await lists("cpu", model: model)
+        let (found, told) = try await lists("cuda:0", model: model)
+        #expect(found == expected && found.count > 100)
+        #expect(told.contains("lists are made on cuda:0, no GPU, 1.0 GiB"), "\(told)")
+        #expect(!silent.contains("lists are made on"))
+    }
+
+    @Test(arguments: ["cuLaunchKernel:8:719", "cuMemAlloc:16:2"])
+    func `what a GPU fails at is done by a processor, and told`(_ failure: String) async throws {
+        let (expected, _) = try await lists("cpu")
+        let (found, told) = try await lists("cuda:0", failure: failure)
+        #expect(found == expected)
+        #expect(told.contains("lists are made on the processor: the GPU"), "\(told)")
+    }
+
+    @Test func `a device that is not there ends the worker, unless it may do without`()
+        async throws
+    {
+        let folder = try await EmulatedGPU.folder()
+        try await files.with { larder in
+            var larder = larder
+            let none = try await larder.run("worker", "--drain", "--device", "cuda:0")
+            #expect(none.status == 64 && none.errors.contains("libcuda.so.1"), "\(none)")
+            let without = try await larder.run("worker", "--drain", "--device", "auto")
+            #expect(without.status == 0 && !without.errors.contains("CUDA"), "\(without)")
+            larder.cuda = folder
+            let other = try await larder.run("worker", "--drain", "--device", "cuda:7")
+            #expect(other.status == 64 && other.errors.contains("no device cuda:7"), "\(other)")
+            let wrong = try await larder.run("worker", "--drain", "--device", "gpu")
+            #expect(wrong.status == 64 && wrong.errors.contains("cuda:0"), "\(wrong)")
+            larder.cudaFailure = "cuModuleLoadData:1:200"
+            let broken = try await larder.run("worker", "--drain", "--device", "cuda:0")
+            #expect(broken.status == 64 && broken.errors.contains("cuModuleLoadData"), "\(broken)")
+            let automatic = try await larder.run("worker", "--drain", "--device", "auto")
+            #expect(automatic.status == 0, "\(automatic)")
+            #expect(automatic.errors.contains("lists are made on the processor"), "\(automatic)")
+            larder.cudaFailure = nil
+            larder.cudaIsWrong = true
+            let liar = try await larder.run("worker", "--drain", "--device", "cuda:0")
+            #expect(liar.status == 64 && liar.errors.contains("computes something else"), "\(liar)")
+        }
+    }
+}
