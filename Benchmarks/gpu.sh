@@ -15,6 +15,10 @@ strip -o "$folder/larder" .build/release/larder
 ldd .build/release/larder | awk '$2 == "=>" { print $3 } $1 ~ /^\// { print $1 }' | while read -r library; do
     cp -L "$library" "$folder/lib/"
 done
+# A host's libcuda may want these of before glibc 2.34, and must not find its own.
+for library in libpthread.so.0 librt.so.1 libdl.so.2; do
+    cp -L "$(dirname "$(ldd .build/release/larder | awk '/libc\.so/ { print $3 }')")/$library" "$folder/lib/"
+done
 cat >"$folder/run.sh" <<'RUN'
 #!/bin/sh
 set -eu

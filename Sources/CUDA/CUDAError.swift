@@ -2,7 +2,9 @@
 
 /// What is wrong with a GPU or what drives it, in words for a person.
 package enum CUDAError: Error, Equatable, CustomStringConvertible {
-    /// There is no driver, no compiler of kernels, or no device: nothing was begun.
+    /// There is no driver, or no device: most machines have none.
+    case absent(String, hint: String)
+    /// There is something, and it cannot be used: nothing was begun.
     case unavailable(String, hint: String)
     /// A call of the driver failed; `name`: as CUDA has it.
     case failed(call: String, name: String, words: String)
@@ -14,7 +16,8 @@ package enum CUDAError: Error, Equatable, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .unavailable(let what, let hint): "\(what)\nhint: \(hint)"
+        case .absent(let what, let hint), .unavailable(let what, let hint):
+            "\(what)\nhint: \(hint)"
         case .failed(let call, let name, let words):
             "the GPU failed: \(call) answered \(name), \(words)\(Self.cure(name).map { "\nhint: \($0)" } ?? "")"
         case .outOfMemory(let wanted, let free, let total):
@@ -31,13 +34,23 @@ package enum CUDAError: Error, Equatable, CustomStringConvertible {
         }
     }
 
+    /// Whether there may be room another time.
+    package var isOfRoom: Bool {
+        switch self {
+        case .outOfMemory: true
+        case .failed(_, let name, _): name == "CUDA_ERROR_OUT_OF_MEMORY"
+        default: false
+        }
+    }
+
     private static func size(_ bytes: Int) -> String {
         bytes >= 1 << 30 ? "\((bytes + 1 << 29) >> 30) GiB" : "\((bytes + 1 << 19) >> 20) MiB"
     }
 
     private static func cure(_ name: String) -> String? {
         switch name {
-        case "CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+        case "CUDA_ERROR_NO_BINARY_FOR_GPU", "CUDA_ERROR_INVALID_IMAGE",
+            "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
             "CUDA_ERROR_INVALID_PTX", "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH":
             "the driver is older than the CUDA libraries; install a newer driver, or older libraries"
         case "CUDA_ERROR_DEVICE_UNAVAILABLE":

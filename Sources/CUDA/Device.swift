@@ -5,7 +5,7 @@ private import Synchronization
 ///
 /// One caller has it at a time (`use`); what others ask for waits.
 @safe package final class Device: Sendable {
-    /// As `nvidia-smi` and CUDA_VISIBLE_DEVICES number them.
+    /// As CUDA numbers them: the fastest first, unless CUDA_DEVICE_ORDER is PCI_BUS_ID, as for `nvidia-smi`.
     package let number: Int
     /// Such as NVIDIA H200.
     package let name: String
@@ -25,9 +25,12 @@ private import Synchronization
 
     /// `folders`: where libraries are looked for before the system's places.
     package init(number: Int = 0, folders: [String] = []) throws(CUDAError) {
-        guard let library = DynamicLibrary(["libcuda.so.1"], in: folders) else {
-            throw .unavailable(
-                "there is no CUDA driver: libcuda.so.1 was not found",
+        let library: DynamicLibrary
+        do {
+            library = try DynamicLibrary(["libcuda.so.1"], in: folders)
+        } catch {
+            throw .absent(
+                "there is no CUDA driver: \(error.words)",
                 hint: "install NVIDIA's driver, or leave the GPU out: --device cpu"
             )
         }
@@ -37,7 +40,7 @@ private import Synchronization
         if status == 0 { try unsafe driver.check(driver.deviceCount(&count), "cuDeviceGetCount") }
         // 100: CUDA_ERROR_NO_DEVICE.
         if status == 100 || status == 0 && count == 0 {
-            throw .unavailable(
+            throw .absent(
                 "there is a CUDA driver, and no device",
                 hint: "is one passed to this container (--gpus), and is CUDA_VISIBLE_DEVICES right?"
             )
@@ -46,7 +49,8 @@ private import Synchronization
         guard (0..<Int(count)).contains(number) else {
             throw .unavailable(
                 "there is no device cuda:\(number): there \(count == 1 ? "is one, cuda:0" : "are cuda:0 to cuda:\(count - 1)")",
-                hint: "`nvidia-smi -L` lists them"
+                hint:
+                    "`nvidia-smi -L` lists them; CUDA numbers them so with CUDA_DEVICE_ORDER=PCI_BUS_ID"
             )
         }
         var device: CInt = 0

@@ -44,41 +44,32 @@
 
     /// Throws where a function is missing: the driver is too old.
     init(_ library: DynamicLibrary) throws(CUDAError) {
-        func find<T>(_ name: String) throws(CUDAError) -> T {
-            guard let function = library.function(name, T.self) else {
-                throw .unavailable(
-                    "the CUDA driver has no \(name)",
-                    hint: "it is older than CUDA 12; install a newer one"
-                )
-            }
-            return function
-        }
-        initialise = try find("cuInit")
-        unsafe version = try find("cuDriverGetVersion")
-        unsafe deviceCount = try find("cuDeviceGetCount")
-        unsafe device = try find("cuDeviceGet")
-        unsafe deviceName = try find("cuDeviceGetName")
-        unsafe deviceAttribute = try find("cuDeviceGetAttribute")
-        unsafe retainContext = try find("cuDevicePrimaryCtxRetain")
-        unsafe setContext = try find("cuCtxSetCurrent")
-        unsafe memoryInfo = try find("cuMemGetInfo_v2")
-        unsafe allocate = try find("cuMemAlloc_v2")
-        free = try find("cuMemFree_v2")
-        unsafe upload = try find("cuMemcpyHtoD_v2")
-        unsafe download = try find("cuMemcpyDtoH_v2")
-        fill = try find("cuMemsetD8_v2")
-        unsafe loadModule = try find("cuModuleLoadData")
-        unsafe function = try find("cuModuleGetFunction")
-        unsafe setFunction = try find("cuFuncSetAttribute")
-        unsafe launch = try find("cuLaunchKernel")
-        synchronise = try find("cuCtxSynchronize")
-        unsafe createEvent = try find("cuEventCreate")
-        unsafe recordEvent = try find("cuEventRecord")
-        unsafe waitForEvent = try find("cuEventSynchronize")
-        unsafe elapsed = try find("cuEventElapsedTime")
-        unsafe destroyEvent = try find("cuEventDestroy_v2")
-        unsafe errorName = try find("cuGetErrorName")
-        unsafe errorWords = try find("cuGetErrorString")
+        initialise = try library.function("cuInit")
+        unsafe version = try library.function("cuDriverGetVersion")
+        unsafe deviceCount = try library.function("cuDeviceGetCount")
+        unsafe device = try library.function("cuDeviceGet")
+        unsafe deviceName = try library.function("cuDeviceGetName")
+        unsafe deviceAttribute = try library.function("cuDeviceGetAttribute")
+        unsafe retainContext = try library.function("cuDevicePrimaryCtxRetain")
+        unsafe setContext = try library.function("cuCtxSetCurrent")
+        unsafe memoryInfo = try library.function("cuMemGetInfo_v2")
+        unsafe allocate = try library.function("cuMemAlloc_v2")
+        free = try library.function("cuMemFree_v2")
+        unsafe upload = try library.function("cuMemcpyHtoD_v2")
+        unsafe download = try library.function("cuMemcpyDtoH_v2")
+        fill = try library.function("cuMemsetD8_v2")
+        unsafe loadModule = try library.function("cuModuleLoadData")
+        unsafe function = try library.function("cuModuleGetFunction")
+        unsafe setFunction = try library.function("cuFuncSetAttribute")
+        unsafe launch = try library.function("cuLaunchKernel")
+        synchronise = try library.function("cuCtxSynchronize")
+        unsafe createEvent = try library.function("cuEventCreate")
+        unsafe recordEvent = try library.function("cuEventRecord")
+        unsafe waitForEvent = try library.function("cuEventSynchronize")
+        unsafe elapsed = try library.function("cuEventElapsedTime")
+        unsafe destroyEvent = try library.function("cuEventDestroy_v2")
+        unsafe errorName = try library.function("cuGetErrorName")
+        unsafe errorWords = try library.function("cuGetErrorString")
     }
 
     func check(_ status: Status, _ call: String) throws(CUDAError) {

@@ -9,18 +9,23 @@ package struct KernelCompiler: Sendable {
     /// 12 and 9 of 12.9.
     package let version: (major: Int, minor: Int)
 
-    /// `folders`: as for `Device`.
-    package init(cache: String? = nil, folders: [String] = []) throws(CUDAError) {
-        guard
-            let found = DynamicLibrary(
-                ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"],
-                in: folders
-            )
-        else {
+    /// `driver`: the version of the device's, such as 12090; `folders`: as for `Device`.
+    package init(
+        for driver: Int,
+        cache: String? = nil,
+        folders: [String] = []
+    ) throws(CUDAError) {
+        // What a newer CUDA compiles an older driver may refuse.
+        let names =
+            (driver >= 13_000 ? ["libnvrtc.so.13"] : []) + ["libnvrtc.so.12", "libnvrtc.so"]
+        let found: DynamicLibrary
+        do {
+            found = try DynamicLibrary(names, in: folders)
+        } catch {
             throw .unavailable(
-                "there is no compiler of CUDA kernels: libnvrtc.so.12 or .13 was not found",
+                "there is no compiler of CUDA kernels: \(error.words)",
                 hint:
-                    "install it (apt-get install cuda-nvrtc-12-9, or pip install nvidia-cuda-nvrtc-cu12) and say where in LARDER_CUDA, if the system does not know"
+                    "install NVRTC (apt-get install cuda-nvrtc-12-9, or pip install nvidia-cuda-nvrtc-cu12) and say where in LARDER_CUDA, if the system does not know"
             )
         }
         library = try Library(found)
@@ -30,11 +35,16 @@ package struct KernelCompiler: Sendable {
         version = (Int(major), Int(minor))
     }
 
-    /// For cards of a capability, such as 90 of 9.0; where the compiler is older than the card, for the newest it
-    /// knows, which the driver translates.
-    package func compile(_ source: String, name: String, capability: Int) throws(CUDAError)
-        -> [UInt8]
-    {
+    /// Compiled for cards of a capability, such as 90 of 9.0; where the compiler is older than the card, for the
+    /// newest that it knows, which the driver translates.
+    ///
+    /// `isFresh`: not from the cache, whatever is there.
+    package func compile(
+        _ source: String,
+        name: String,
+        capability: Int,
+        isFresh: Bool = false
+    ) throws(CUDAError) -> [UInt8] {
         let known = try architectures()
         let isKnown = known.contains(capability)
         guard let newest = known.last(where: { $0 <= capability }) else {
@@ -46,10 +56,12 @@ package struct KernelCompiler: Sendable {
         let target = isKnown ? "sm_\(capability)" : "compute_\(newest)"
         let options = ["--gpu-architecture=\(target)", "--std=c++17"]
         let file = cache.map { folder in
-            let hash = Self.hash([source, target, "\(version.major).\(version.minor)"])
+            let hash = Self.hash([source, "\(version.major).\(version.minor)"] + options)
             return "\(folder)/\(name)-\(target)-\(hash).cubin"
         }
-        if let file, let image = try? Data(contentsOf: URL(filePath: file)), !image.isEmpty {
+        if !isFresh, let file, let image = try? Data(contentsOf: URL(filePath: file)),
+            !image.isEmpty
+        {
             return Array(image)
         }
         let image = try image(source, name, options, isBinary: isKnown)
@@ -105,7 +117,10 @@ package struct KernelCompiler: Sendable {
                 library.log,
                 "nvrtcGetProgramLog"
             )
-            throw .uncompiled(kernel: name, log: String(decoding: log, as: UTF8.self))
+            throw .uncompiled(
+                kernel: name,
+                log: String(decoding: log.prefix { $0 != 0 }, as: UTF8.self)
+            )
         }
         try library.check(status, "nvrtcCompileProgram")
         return try unsafe isBinary
@@ -168,28 +183,19 @@ package struct KernelCompiler: Sendable {
     let words: @convention(c) (Status) -> UnsafePointer<CChar>?
 
     init(_ library: DynamicLibrary) throws(CUDAError) {
-        func find<T>(_ name: String) throws(CUDAError) -> T {
-            guard let function = library.function(name, T.self) else {
-                throw .unavailable(
-                    "the NVRTC that was found has no \(name)",
-                    hint: "it is older than CUDA 12; install a newer one"
-                )
-            }
-            return function
-        }
-        unsafe version = try find("nvrtcVersion")
-        unsafe architectureCount = try find("nvrtcGetNumSupportedArchs")
-        unsafe architectures = try find("nvrtcGetSupportedArchs")
-        unsafe create = try find("nvrtcCreateProgram")
-        unsafe destroy = try find("nvrtcDestroyProgram")
-        unsafe compile = try find("nvrtcCompileProgram")
-        unsafe logSize = try find("nvrtcGetProgramLogSize")
-        unsafe log = try find("nvrtcGetProgramLog")
-        unsafe binarySize = try find("nvrtcGetCUBINSize")
-        unsafe binary = try find("nvrtcGetCUBIN")
-        unsafe textSize = try find("nvrtcGetPTXSize")
-        unsafe text = try find("nvrtcGetPTX")
-        unsafe words = try find("nvrtcGetErrorString")
+        unsafe version = try library.function("nvrtcVersion")
+        unsafe architectureCount = try library.function("nvrtcGetNumSupportedArchs")
+        unsafe architectures = try library.function("nvrtcGetSupportedArchs")
+        unsafe create = try library.function("nvrtcCreateProgram")
+        unsafe destroy = try library.function("nvrtcDestroyProgram")
+        unsafe compile = try library.function("nvrtcCompileProgram")
+        unsafe logSize = try library.function("nvrtcGetProgramLogSize")
+        unsafe log = try library.function("nvrtcGetProgramLog")
+        unsafe binarySize = try library.function("nvrtcGetCUBINSize")
+        unsafe binary = try library.function("nvrtcGetCUBIN")
+        unsafe textSize = try library.function("nvrtcGetPTXSize")
+        unsafe text = try library.function("nvrtcGetPTX")
+        unsafe words = try library.function("nvrtcGetErrorString")
     }
 
     func check(_ status: Status, _ call: String) throws(CUDAError) {

@@ -51,7 +51,7 @@ enum DeviceOption: ExpressibleByArgument, Equatable {
         } catch let error as CUDAError {
             guard self == .automatic else { throw SettingsError("\(error)") }
             // Most machines have none; one that has something and cannot use it should say why.
-            if case .unavailable = error {
+            if case .absent = error {
                 logger.debug("lists are made on the processor: \(error)")
             } else {
                 logger.warning("lists are made on the processor: \(error)")

@@ -12,7 +12,7 @@ namespace emulated {
 struct Dim {
     unsigned x = 1, y = 1, z = 1;
 };
-extern Dim thread, block;
+extern Dim thread, block, grid;
 extern unsigned char* shared;
 void barrier();
 }
@@ -24,6 +24,7 @@ void barrier();
 #define SHARED_ARRAY(type, name) type* name = (type*)emulated::shared
 #define threadIdx emulated::thread
 #define blockIdx emulated::block
+#define gridDim emulated::grid
 #define __syncthreads() emulated::barrier()
 
 struct alignas(16) float4 {

@@ -51,7 +51,7 @@ import Testing
         #expect(!silent.contains("lists are made on"))
     }
 
-    @Test(arguments: ["cuLaunchKernel:8:719", "cuMemAlloc:16:2"])
+    @Test(arguments: ["cuLaunchKernel:8:719", "cuMemAlloc:20:2"])
     func `what a GPU fails at is done by a processor, and told`(_ failure: String) async throws {
         let (expected, _) = try await lists("cpu")
         let (found, told) = try await lists("cuda:0", failure: failure)

@@ -22,7 +22,7 @@ struct KernelCompilerTests {
     /// Turing, Ampere, Ada, Hopper and Blackwell.
     @Test(arguments: [75, 80, 86, 89, 90, 100, 120])
     func `every kernel compiles for every card from 2018 on`(_ capability: Int) throws {
-        let compiler = try KernelCompiler(folders: folders)
+        let compiler = try KernelCompiler(for: 12_090, folders: folders)
         let source = String(decoding: PackageResources.topk_cu, as: UTF8.self)
         let image = try compiler.compile(source, name: "topk", capability: capability)
         // A cubin is an ELF file, and names its kernels.
@@ -32,7 +32,7 @@ struct KernelCompilerTests {
     }
 
     @Test func `a card that is newer than the compiler gets what its driver translates`() throws {
-        let compiler = try KernelCompiler(folders: folders)
+        let compiler = try KernelCompiler(for: 12_090, folders: folders)
         let source = String(decoding: PackageResources.topk_cu, as: UTF8.self)
         let image = try compiler.compile(source, name: "topk", capability: 999)
         let text = String(decoding: image, as: UTF8.self)
@@ -45,12 +45,17 @@ struct KernelCompilerTests {
 
     @Test func `what was compiled is kept, by what it was compiled from`() throws {
         let folder = try TemporaryFolder()
-        let compiler = try KernelCompiler(cache: folder.path + "/kernels", folders: folders)
-        func compile(_ value: Int) throws -> [UInt8] {
+        let compiler = try KernelCompiler(
+            for: 12_090,
+            cache: folder.path + "/kernels",
+            folders: folders
+        )
+        func compile(_ value: Int, isFresh: Bool = false) throws -> [UInt8] {
             try compiler.compile(
                 "extern \"C\" __global__ void k(int* x) { *x = \(value); }",
                 name: "k",
-                capability: 90
+                capability: 90,
+                isFresh: isFresh
             )
         }
         let first = try compile(1)
@@ -61,10 +66,13 @@ struct KernelCompilerTests {
         #expect(try compile(2) != first)
         try Data([1, 2, 3]).write(to: URL(filePath: folder.path + "/kernels/" + files[0]))
         #expect(try compile(1) == [1, 2, 3])
+        // Who cannot use it has it made anew.
+        #expect(try compile(1, isFresh: true) == first)
+        #expect(try compile(1) == first)
     }
 
     @Test func `a kernel that is none is told with the compiler's words`() throws {
-        let compiler = try KernelCompiler(folders: folders)
+        let compiler = try KernelCompiler(for: 12_090, folders: folders)
         let error = #expect(throws: CUDAError.self) {
             try compiler.compile("__global__ void k() { nothing; }", name: "k", capability: 90)
         }

@@ -11,6 +11,7 @@ package final class GPU: Sendable {
     private let report: @Sendable (CUDAError) -> Void
     private let compiled = Mutex<[String: Kernels]>([:])
     private let isLost = Mutex(false)
+    private let lastReport = Mutex<ContinuousClock.Instant?>(nil)
 
     /// `cache`: a folder for compiled kernels; `folders`: as for `Device`; `report` is told why something was
     /// computed elsewhere after all.
@@ -22,7 +23,11 @@ package final class GPU: Sendable {
         report: @escaping @Sendable (CUDAError) -> Void = { _ in }
     ) throws(CUDAError) {
         device = try Device(number: number, folders: folders)
-        compiler = try KernelCompiler(cache: cache, folders: folders)
+        compiler = try KernelCompiler(
+            for: device.driverVersion,
+            cache: cache,
+            folders: folders
+        )
         self.takesAll = takesAll
         self.report = report
     }
@@ -50,12 +55,22 @@ package final class GPU: Sendable {
     func kernels(named name: String, _ source: [UInt8]) throws -> Kernels {
         try compiled.withLock { compiled in
             if let known = compiled[name] { return known }
-            let image = try compiler.compile(
-                String(decoding: source, as: UTF8.self),
-                name: name,
-                capability: device.capability
-            )
-            let kernels = try Kernels(image, on: device)
+            func compile(isFresh: Bool) throws -> Kernels {
+                let image = try compiler.compile(
+                    String(decoding: source, as: UTF8.self),
+                    name: name,
+                    capability: device.capability,
+                    isFresh: isFresh
+                )
+                return try Kernels(image, on: device)
+            }
+            let kernels: Kernels
+            do {
+                kernels = try compile(isFresh: false)
+            } catch let error as CUDAError where !error.isOfRoom {
+                // What was kept may be of another driver, or damaged.
+                kernels = try compile(isFresh: true)
+            }
             compiled[name] = kernels
             return kernels
         }
@@ -66,8 +81,12 @@ package final class GPU: Sendable {
 
     /// What could not be done on it is done elsewhere; of room there may be more the next time.
     func failed(_ error: CUDAError) {
-        report(error)
-        if case .outOfMemory = error { return }
-        isLost.withLock { $0 = true }
+        if !error.isOfRoom { isLost.withLock { $0 = true } }
+        let isNew = lastReport.withLock { last in
+            if last.map({ .now - $0 < .seconds(60) }) ?? false { return false }
+            last = .now
+            return true
+        }
+        if isNew || !error.isOfRoom { report(error) }
     }
 }

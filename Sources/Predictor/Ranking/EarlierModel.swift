@@ -36,23 +36,24 @@ package struct EarlierModel: Recommender {
     package var itemVectors: Matrix? { model.itemVectors }
 
     package func searcher(on gpu: GPU?) throws(PredictorError) -> any Searcher {
-        let known = KnownQueries(users: users, itemCount: itemCount)
-        let searcher = try model.searcher(on: gpu)
-        if rank == nil, let searcher = searcher as? any VectorQuerying {
-            return EarlierVectorSearcher(searcher: searcher, known: known)
-        }
-        return EarlierSearcher(searcher: searcher, rank: rank, known: known)
+        wrapped(try model.searcher(on: gpu))
+    }
+
+    private func wrapped(_ searcher: some Searcher) -> any Searcher {
+        EarlierSearcher(searcher: searcher, rank: rank, users: users, itemCount: itemCount)
     }
 
     package func write(to folder: String) throws(PredictorError) { try model.write(to: folder) }
 }
 
-/// What was there when the model was trained.
-private struct KnownQueries {
+/// Asks for what was there when the model was trained.
+private struct EarlierSearcher<Base: Searcher>: Searcher {
+    let searcher: Base
+    let rank: RankStage?
     let users: Int
     let itemCount: Int
 
-    func of(_ queries: [Query]) -> [Query] {
+    private func known(_ queries: [Query]) -> [Query] {
         queries.map { query in
             Query(
                 user: query.user.flatMap { $0 < users ? $0 : nil },
@@ -61,44 +62,28 @@ private struct KnownQueries {
         }
     }
 
-    func of(_ hidden: [[Int32]]) -> [[Int32]] { hidden.map { $0.filter { $0 < itemCount } } }
-}
-
-private struct EarlierVectorSearcher: VectorQuerying {
-    let searcher: any VectorQuerying
-    let known: KnownQueries
-
     func lists(
         _ queries: [Query],
         hidden: [[Int32]],
         k: Int,
         progress: (Double) throws -> Void
     ) throws -> [RankedList?] {
-        try searcher.lists(known.of(queries), hidden: known.of(hidden), k: k, progress: progress)
-    }
-
-    func vectors(_ queries: [Query]) throws -> [[Float]?] {
-        try searcher.vectors(known.of(queries))
-    }
-}
-
-private struct EarlierSearcher: Searcher {
-    let searcher: any Searcher
-    let rank: RankStage?
-    let known: KnownQueries
-
-    func lists(
-        _ queries: [Query],
-        hidden: [[Int32]],
-        k: Int,
-        progress: (Double) throws -> Void
-    ) throws -> [RankedList?] {
-        let (queries, hidden) = (known.of(queries), known.of(hidden))
+        let hidden = hidden.map { $0.filter { $0 < itemCount } }
         guard let rank else {
-            return try searcher.lists(queries, hidden: hidden, k: k, progress: progress)
+            return try searcher.lists(known(queries), hidden: hidden, k: k, progress: progress)
         }
-        return try rank.lists(from: searcher, queries, hidden: hidden, k: k, progress: progress)
+        return try rank.lists(
+            from: searcher,
+            known(queries),
+            hidden: hidden,
+            k: k,
+            progress: progress
+        )
     }
+}
+
+extension EarlierSearcher: VectorQuerying where Base: VectorQuerying {
+    func vectors(_ queries: [Query]) throws -> [[Float]?] { try searcher.vectors(known(queries)) }
 }
 
 extension Vocabulary {

@@ -94,6 +94,11 @@ package final class TopKIndex: Sendable {
         guard queries.rows > 0, !rows.isEmpty else {
             return TopKLists(queries: queries.rows, k: k)
         }
+        if let device, pass == .gpu, min(k, rows.count) > device.longest {
+            throw PredictorError.input(
+                "lists of \(k) are longer than the \(device.longest) that this GPU makes"
+            )
+        }
         if let device, isForDevice(pass, queries, k, device) {
             do {
                 return try device.search(

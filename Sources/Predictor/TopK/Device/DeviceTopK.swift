@@ -22,13 +22,13 @@ final class DeviceTopK: Sendable {
     init(_ gpu: GPU) { self.gpu = gpu }
 
     /// How long lists may be: a block sorts twice as many keys in its shared memory.
-    var longest: Int {
-        var capacity = Self.tile
-        // What the kernel has besides is below 20 KiB.
-        while 2 * capacity * MemoryLayout<UInt64>.size <= gpu.device.sharedMemory - 20 << 10 {
-            capacity *= 2
-        }
-        return capacity - Self.tile
+    var longest: Int { Self.mostKeys(gpu.device) - Self.tile }
+
+    /// Keys that a block can sort; what it has in shared memory besides is below 20 KiB.
+    private static func mostKeys(_ device: borrowing Device) -> Int {
+        var most = tile
+        while 2 * most * MemoryLayout<UInt64>.size <= device.sharedMemory - 20 << 10 { most *= 2 }
+        return most
     }
 
     struct Problem {
@@ -100,9 +100,11 @@ final class DeviceTopK: Sendable {
             self.problem = problem
             self.queries = queries
             k = min(problem.k, problem.rows.count)
-            // Twice what must fit: the fuller, the rarer it is sorted.
+            // At least k and a tile must fit; with twice that they are sorted a handful of times.
             var capacity = 512
-            while capacity < k + tile { capacity *= 2 }
+            while capacity < 2 * (k + tile), capacity < DeviceTopK.mostKeys(device) {
+                capacity *= 2
+            }
             self.capacity = capacity
             let shared = capacity * MemoryLayout<UInt64>.size
             pack = try kernels.kernel("topk_pack")
@@ -114,27 +116,45 @@ final class DeviceTopK: Sendable {
         private var paddedDepth: Int { (depth + step - 1) / step * step }
         /// Of an item.
         private var itemBytes: Int { 4 * paddedDepth + 8 }
-        /// Of a query, its keys and its list.
-        private var queryBytes: Int { 4 * paddedDepth + 8 * capacity + 8 * k + 32 }
+        /// Of a query, what is excluded, its keys and its list.
+        private func queryBytes(_ segments: Int) -> Int {
+            let excluded = (problem.excluded ?? []).reduce(0) { $0 + $1.count }
+            return 4 * paddedDepth + (8 * capacity + 16) * segments + 8 * k + 32
+                + 4 * excluded / max(1, queries.rows)
+        }
 
         func run(_ resident: inout Chunk?, _ progress: (Double) throws -> Void) throws -> TopKLists
         {
             var lists = TopKLists(queries: queries.rows, k: problem.k)
-            // A little is left to whoever else is there.
-            let free = try device.freeMemory() * 15 / 16 - 2 * staging
             let all = problem.rows.count
-            if resident == nil, all * itemBytes <= free * 2 / 3 { resident = try chunk(0..<all) }
-            let left = resident == nil ? free : try device.freeMemory() * 15 / 16 - 2 * staging
-            let atATime = resident == nil ? max(tile, left / 3 / itemBytes / tile * tile) : all
-            let room = resident == nil ? left / 2 : left
-            let most = max(tile, room / queryBytes / tile * tile)
-            // Where items come anew for each block of queries, as few blocks as can be.
-            let block = resident == nil ? most : min(most, DeviceTopK.block)
+            // With few queries, items are divided among the multiprocessors, two blocks to each.
+            let tiles = (min(queries.rows, DeviceTopK.block) + tile - 1) / tile
+            let most = max(1, (all + tile - 1) / tile)
+            let segments = min(most, max(1, (2 * device.multiprocessors + tiles - 1) / tiles))
+            let queryBytes = queryBytes(segments)
+            if resident == nil, try all * itemBytes <= room() * 2 / 3 {
+                resident = try chunk(0..<all)
+            }
+            let free = try room()
+            let chunkItems = resident == nil ? free / 3 / itemBytes / tile * tile : all
+            let fitting = (resident == nil ? free / 2 : free) / queryBytes
+            let block = min(
+                DeviceTopK.block,
+                fitting < queries.rows ? fitting / tile * tile : fitting
+            )
+            // With less it would take longer than on the processor.
+            guard chunkItems >= min(all, 16 * tile), block >= min(queries.rows, 4 * tile) else {
+                throw CUDAError.outOfMemory(
+                    wanted: 2 * min(all, 16 * tile) * itemBytes + 8 * tile * queryBytes,
+                    free: max(0, free),
+                    of: device.memory
+                )
+            }
             for first in stride(from: 0, to: queries.rows, by: block) {
                 let part = first..<min(first + block, queries.rows)
-                let state = try State(self, part)
-                for start in stride(from: 0, to: all, by: atATime) {
-                    let range = start..<min(start + atATime, all)
+                let state = try State(self, part, segments)
+                for start in stride(from: 0, to: all, by: chunkItems) {
+                    let range = start..<min(start + chunkItems, all)
                     try take(state, through: try resident ?? chunk(range))
                     try device.synchronise()
                     let done = Double(range.upperBound) / Double(all)
@@ -145,9 +165,16 @@ final class DeviceTopK: Sendable {
             return lists
         }
 
+        /// Bytes that can be had, besides those that rows are uploaded to; a little is left to whoever else is there.
+        private func room() throws -> Int {
+            let largest = 4 * depth * max(problem.rows.count, min(queries.rows, DeviceTopK.block))
+            return try device.freeMemory() * 15 / 16 - min(staging, largest)
+        }
+
         /// What is kept of a block of queries from one chunk of items to the next.
         private struct State {
             let count: Int
+            let segments: Int
             let stride: Int
             let values: DeviceArray<Float>
             let excluded: DeviceArray<Int32>?
@@ -156,7 +183,8 @@ final class DeviceTopK: Sendable {
             let taken: DeviceArray<Int32>
             let thresholds: DeviceArray<UInt64>
 
-            init(_ search: Search, _ part: Range<Int>) throws {
+            init(_ search: Search, _ part: Range<Int>, _ segments: Int) throws {
+                self.segments = segments
                 let device = search.device
                 count = part.count
                 stride = (count + tile - 1) / tile * tile
@@ -171,9 +199,9 @@ final class DeviceTopK: Sendable {
                 } else {
                     (excluded, excludedEnds) = (nil, nil)
                 }
-                keys = try DeviceArray(count * search.capacity, on: device)
-                taken = try DeviceArray(count, on: device)
-                thresholds = try DeviceArray(count, on: device)
+                keys = try DeviceArray(segments * count * search.capacity, on: device)
+                taken = try DeviceArray(segments * count, on: device)
+                thresholds = try DeviceArray(segments * count, on: device)
                 try taken.clear()
                 try thresholds.clear()
             }
@@ -198,7 +226,7 @@ final class DeviceTopK: Sendable {
             arguments.append(state.taken)
             arguments.append(state.thresholds)
             try scan.launch(
-                blocks: (state.stride / tile, 1),
+                blocks: (state.stride / tile, state.segments),
                 threads: (threads, 1),
                 sharedMemory: capacity * MemoryLayout<UInt64>.size,
                 arguments
@@ -211,6 +239,8 @@ final class DeviceTopK: Sendable {
             let scores = try DeviceArray<Float>(state.count * k, on: device)
             var arguments = Kernel.Arguments()
             arguments.append(state.keys)
+            arguments.append(Int32(state.count))
+            arguments.append(Int32(state.segments))
             arguments.append(Int32(capacity))
             arguments.append(Int32(k))
             arguments.append(state.taken)

@@ -69,24 +69,22 @@ __device__ inline void sort(Key* keys, int size) {
     __syncthreads();
 }
 
-// The best k of a query's keys that are not excluded, descending in `sorted`; returns how many they are.
-__device__ inline int best_of(
+// Fills sorted[from] … sorted[capacity - 1] with keys of a query that are not excluded, and zeros, and sorts all of
+// `sorted`, which has the best of before in front.
+//
+// The query's excluded rows are those from excludedEnds[query - 1] up to excludedEnds[query].
+__device__ inline void merge(
     const Key* keys, int count, const int* excluded, const long long* excludedEnds, long long query,
-    Key* sorted, int capacity, int k
+    Key* sorted, int from, int capacity
 ) {
-    __shared__ int kept;
-    if (threadIdx.x == 0) kept = 0;
-    __syncthreads();
     long long start = excluded && query > 0 ? excludedEnds[query - 1] : 0;
     long long out = excluded ? excludedEnds[query] - start : 0;
-    for (int n = threadIdx.x; n < capacity; n += THREADS) {
+    for (int n = threadIdx.x; n < capacity - from; n += THREADS) {
         Key key = n < count ? keys[n] : 0;
         if (key && out > 0 && contains(excluded + start, out, row_of(key))) key = 0;
-        sorted[n] = key;
-        if (key) atomicAdd(&kept, 1);
+        sorted[from + n] = key;
     }
     sort(sorted, capacity);
-    return min(kept, k);
 }
 
 // Rows (count × depth) as columns of `packed` (depth × stride), from column `first` on.
@@ -109,12 +107,12 @@ extern "C" __global__ void topk_pack(
     }
 }
 
-// Takes a tile of queries, blockIdx.x, through a chunk of items.
+// Takes a tile of queries, blockIdx.x, through a segment of a chunk of items, blockIdx.y.
 //
 // queries: depth × queryStride, items: depth × itemStride, both from `topk_pack`, strides multiples of TILE.
 // bias: of each item of the chunk, or null. rows: the row of each, by which lists name it. excluded: rows that must not be in the list of query q, ascending, from excludedEnds[q - 1]
-// up to excludedEnds[q]; or null. Of each query, kept from one chunk to the next: keys, `capacity` places, a power
-// of two that is at least k + TILE; counts, how many are taken; thresholds, below which nothing is wanted.
+// up to excludedEnds[q]; or null. Of each segment and query, kept from one chunk to the next: keys, `capacity` places,
+// a power of two that is at least k + TILE; counts, how many are taken; thresholds, below which nothing is wanted.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) topk_scan(
     const float* __restrict__ queries, int queryCount, int queryStride,
     const float* __restrict__ items, int itemCount, int itemStride,
@@ -131,6 +129,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) topk_scan(
 
     int thread = threadIdx.x;
     int firstQuery = blockIdx.x * TILE;
+    // Segments are of whole tiles.
+    int segments = gridDim.y;
+    int segment = (itemCount + segments * TILE - 1) / (segments * TILE) * TILE;
+    int segmentStart = blockIdx.y * segment;
+    int segmentEnd = min(itemCount, segmentStart + segment);
+    keys += (long long)blockIdx.y * queryCount * capacity;
+    counts += (long long)blockIdx.y * queryCount;
+    thresholds += (long long)blockIdx.y * queryCount;
     int queriesHere = min(TILE, queryCount - firstQuery);
     if (thread < queriesHere) {
         threshold[thread] = thresholds[firstQuery + thread];
@@ -144,7 +150,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) topk_scan(
     int x = thread % 16 * 4;
     int steps = (depth + STEP - 1) / STEP;
 
-    for (int firstItem = 0; firstItem < itemCount; firstItem += TILE) {
+    for (int firstItem = segmentStart; firstItem < segmentEnd; firstItem += TILE) {
         int item = firstItem + thread;
         if (thread < TILE && item < itemCount) row[thread] = rows[item];
         float sums[EACH][EACH];
@@ -206,9 +212,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) topk_scan(
         for (int query = 0; query < queriesHere; query++) {
             if (taken[query] + TILE <= capacity) continue;
             Key* own = keys + (long long)(firstQuery + query) * capacity;
-            int count = best_of(own, taken[query], excluded, excludedEnds, firstQuery + query, sorted, capacity, k);
-            for (int n = thread; n < count; n += THREADS) own[n] = sorted[n];
+            merge(own, taken[query], excluded, excludedEnds, firstQuery + query, sorted, 0, capacity);
+            for (int n = thread; n < k; n += THREADS) own[n] = sorted[n];
             if (thread == 0) {
+                // Of the kept ones, the first of which is a zero that is none.
+                int count = k;
+                while (count > 0 && !sorted[count - 1]) count--;
                 taken[query] = count;
                 if (count == k) threshold[query] = sorted[k - 1];
             }
@@ -221,18 +230,30 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) topk_scan(
     }
 }
 
-// The list of query blockIdx.x, best first: k rows and scores, and how many there are.
+// The list of query blockIdx.x of `queryCount`, best first: k rows and scores, and how many there are.
 extern "C" __global__ void __launch_bounds__(THREADS) topk_finish(
-    const Key* __restrict__ keys, int capacity, int k, const int* __restrict__ taken,
+    const Key* __restrict__ keys, int queryCount, int segments, int capacity, int k, const int* __restrict__ taken,
     const int* __restrict__ excluded, const long long* __restrict__ excludedEnds,
     int* __restrict__ counts, int* __restrict__ rows, float* __restrict__ scores
 ) {
     SHARED_ARRAY(Key, sorted);
     long long query = blockIdx.x;
-    int found = best_of(keys + query * capacity, taken[query], excluded, excludedEnds, query, sorted, capacity, k);
-    for (int n = threadIdx.x; n < k; n += THREADS) {
-        rows[query * k + n] = n < found ? row_of(sorted[n]) : -1;
-        scores[query * k + n] = n < found ? score_of(sorted[n]) : -__int_as_float(0x7f800000);
+    for (int n = threadIdx.x; n < k; n += THREADS) sorted[n] = 0;
+    for (int segment = 0; segment < segments; segment++) {
+        long long own = (long long)segment * queryCount + query;
+        for (int done = 0; done < taken[own]; done += capacity - k) {
+            int count = min(capacity - k, taken[own] - done);
+            __syncthreads();
+            merge(keys + own * capacity + done, count, excluded, excludedEnds, query, sorted, k, capacity);
+        }
     }
-    if (threadIdx.x == 0) counts[query] = found;
+    __syncthreads();
+    for (int n = threadIdx.x; n < k; n += THREADS) {
+        Key key = sorted[n];
+        rows[query * k + n] = key ? row_of(key) : -1;
+        scores[query * k + n] = key ? score_of(key) : -__int_as_float(0x7f800000);
+        // Those that are none come last.
+        if (key && (n + 1 == k || !sorted[n + 1])) counts[query] = n + 1;
+    }
+    if (threadIdx.x == 0 && !sorted[0]) counts[query] = 0;
 }
