@@ -438,6 +438,47 @@ struct TwoTowerTests {
         #expect(model.items.count == dataset.items.count)
     }
 
+    @Test func `smoothed, an item's vector has those of the users who had it`() throws {
+        let folder = try TemporaryFolder()
+        // u0 has had i1 twice, which counts once.
+        let events =
+            "user,item,time\nu0,i1,9\nu0,i9,10\n"
+            + (0..<30).map { "u\($0 % 10),i\($0 * 7 % 11),\($0)\n" }.joined()
+        let settings = Checkerboard.settings(try folder.write(events, to: "events.csv"))
+        let dataset = try settings.built().dataset
+        var plain = TwoTowerSettings()
+        plain.embedding = 4
+        plain.towers = []
+        plain.training.epochs = 2
+        var smooth = plain
+        smooth.smoothing = 0.5
+        let without = try TwoTower.train(dataset, on: .forTraining, plain).model
+        let with = try TwoTower.train(dataset, on: .forTraining, smooth).model
+        guard case .users(let vectors, let userRows) = without.queries else {
+            return #expect(Bool(false))
+        }
+        var had: [Int: Set<Int>] = [:]
+        for user in 0..<dataset.users.count {
+            for event in dataset.events(ofUser: user)
+            where dataset.eventParts[event] == Part.train.rawValue {
+                had[user, default: []].insert(Int(dataset.eventItems[event]))
+            }
+        }
+        #expect(had.count == 10 && with.items == without.items)
+        for item in with.items.map({ Int($0) }) {
+            let row = Int(with.rows[item])
+            var expected = Array(without.vectors[row: row])
+            let users = had.filter { $0.value.contains(item) }
+            for (user, items) in users {
+                let share = 0.5 / Float(items.count * users.count).squareRoot()
+                for (column, value) in vectors[row: Int(userRows[user])].enumerated() {
+                    expected[column] += share * value
+                }
+            }
+            for (a, b) in zip(expected, with.vectors[row: row]) { #expect(abs(a - b) < 1e-5) }
+        }
+    }
+
     @Test func `with nothing but ids, strangers get the popularity list`() throws {
         let folder = try TemporaryFolder()
         let path = try folder.write(Checkerboard.csv(), to: "events.csv")

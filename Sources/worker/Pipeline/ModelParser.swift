@@ -132,6 +132,9 @@ struct ModelParser {
                 )
             ) ?? s.sampler
         s.queue = section.int("queue", default: s.queue, in: 0...1_000_000)
+        if section.value("smoothing") != nil {
+            s.smoothing = section.double("smoothing", default: 0, in: 0...100)
+        }
         return s
     }
 

@@ -4,6 +4,7 @@ private import Tables
 /// Two towers and the loss between them.
 @safe final class TwoTowerNetwork: Learner {
     private let settings: TwoTowerSettings
+    private let smoothing: GraphSmoothing?
     private let users: Tower
     private let items: Tower
     private let loss: ContrastiveLoss
@@ -20,6 +21,7 @@ private import Tables
         validates: Bool
     ) throws(PredictorError) {
         self.settings = settings
+        smoothing = settings.smoothing.map { GraphSmoothing(dataset, on: parts, weight: $0) }
         try TrainingMemory.check(
             settings.memory(users: dataset.users.count, items: dataset.items.count, dataset.schema),
             of: dataset
@@ -107,16 +109,27 @@ private import Tables
 
     private func model(users wanted: [Int32]) throws(PredictorError) -> RetrievalModel {
         let known = wanted.filter { users.input.knows($0) }
+        let queries = vectors(users, known)
         let itemCount = items.input.isMet.count
         let offered = (0..<Int32(itemCount)).filter { items.input.knows($0) }
         var rows = [Int32](repeating: -1, count: users.input.isMet.count)
         for (row, user) in known.enumerated() { rows[Int(user)] = Int32(row) }
+        var vectors = vectors(items, offered)
+        if let smoothing {
+            let all = users.input.isMet.indices.map { Int32($0) }.filter { users.input.knows($0) }
+            smoothing.add(
+                to: &vectors,
+                rows: RetrievalModel.rows(of: offered, itemCount: itemCount),
+                users: all == known ? queries : self.vectors(users, all),
+                known: all
+            )
+        }
         return RetrievalModel(
             kind: TwoTower.kind,
-            vectors: vectors(items, offered),
+            vectors: vectors,
             items: offered,
             itemCount: itemCount,
-            queries: .users(vectors(users, known), rows: rows)
+            queries: .users(queries, rows: rows)
         )
     }
 

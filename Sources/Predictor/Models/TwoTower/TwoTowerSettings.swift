@@ -30,6 +30,8 @@ package struct TwoTowerSettings: Sendable, Codable, Equatable {
     package var sampler = Sampler.uniform
     /// Item vectors of past batches that are negatives too, as they were.
     package var queue = 0
+    /// The weight of `GraphSmoothing`; nil: none.
+    package var smoothing: Double?
     /// Widths and first values of embeddings, and the rectified last layer, are Merlin's.
     package private(set) var isMerlin = false
     /// Of the last bits only: any number learns the same.
