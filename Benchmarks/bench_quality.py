@@ -67,7 +67,7 @@ MODELS = {
     "two-tower": TOWERS + ", epochs: 20",
 }
 OWN = {
-    ("gowalla-lightgcn", "two-tower"): TOWERS + ", embedding: 256, towers: [], epochs: 16",
+    ("gowalla-lightgcn", "two-tower"): TOWERS + ", embedding: 256, towers: [], epochs: 16, smoothing: 0.05",
 }
 
 # What a session transformer is told is chosen on the validation part.
