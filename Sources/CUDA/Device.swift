@@ -5,8 +5,6 @@ private import Synchronization
 ///
 /// One caller has it at a time (`use`); what others ask for waits.
 @safe package final class Device: Sendable {
-    /// As CUDA numbers them: the fastest first, unless CUDA_DEVICE_ORDER is PCI_BUS_ID, as for `nvidia-smi`.
-    package let number: Int
     /// Such as NVIDIA H200.
     package let name: String
     /// 90 for 9.0.
@@ -23,7 +21,8 @@ private import Synchronization
     private nonisolated(unsafe) let context: Driver.Handle
     private let lock = Mutex(())
 
-    /// `folders`: where libraries are looked for before the system's places.
+    /// `number`: CUDA's, the fastest first, unless CUDA_DEVICE_ORDER is PCI_BUS_ID, as for `nvidia-smi`; `folders`:
+    /// where libraries are looked for before the system's places.
     package init(number: Int = 0, folders: [String] = []) throws(CUDAError) {
         let library: DynamicLibrary
         do {
@@ -86,16 +85,15 @@ private import Synchronization
         var (free, total) = (0, 0)
         try unsafe driver.check(driver.memoryInfo(&free, &total), "cuMemGetInfo")
         memory = total
-        self.number = number
         self.driver = driver
         unsafe self.context = unsafe context
     }
 
     /// Has the device to oneself; the context is this thread's meanwhile.
-    package func use<T>(_ body: (borrowing Device) throws -> T) throws -> T {
+    package func use<T>(_ body: () throws -> T) throws -> T {
         try lock.withLock { _ in
             try unsafe driver.check(driver.setContext(context), "cuCtxSetCurrent")
-            return try body(self)
+            return try body()
         }
     }
 

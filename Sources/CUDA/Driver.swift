@@ -2,7 +2,7 @@
 
 /// The functions of the CUDA driver that are used here, found at run time.
 ///
-/// Those of its application interface that have stood since CUDA 3 to 11, so that drivers of CUDA 12 and 13 have them.
+/// Drivers of CUDA 12 and 13 have all of them, under these very names.
 @safe struct Driver: Sendable {
     typealias Status = CInt
     typealias Handle = UnsafeMutableRawPointer?

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-private import FoundationEssentials
-
-/// Compiles kernels for a device when they are first wanted (NVRTC), and keeps what it made.
+/// Compiles kernels (NVRTC).
 package struct KernelCompiler: Sendable {
     private let library: Library
-    /// Where compiled kernels are kept; nil: nowhere.
-    private let cache: String?
-    /// 12 and 9 of 12.9.
-    package let version: (major: Int, minor: Int)
+    /// Such as 12.9.
+    package let version: String
+
+    /// What kernels are compiled for.
+    package struct Target: Sendable {
+        /// `sm_90`, or `compute_90` of what the driver translates.
+        package let name: String
+        let isBinary: Bool
+    }
 
     /// `driver`: the version of the device's, such as 12090; `folders`: as for `Device`.
-    package init(
-        for driver: Int,
-        cache: String? = nil,
-        folders: [String] = []
-    ) throws(CUDAError) {
+    package init(for driver: Int, folders: [String] = []) throws(CUDAError) {
         // What a newer CUDA compiles an older driver may refuse.
         let names =
             (driver >= 13_000 ? ["libnvrtc.so.13"] : []) + ["libnvrtc.so.12", "libnvrtc.so"]
@@ -29,77 +28,32 @@ package struct KernelCompiler: Sendable {
             )
         }
         library = try Library(found)
-        self.cache = cache
         var (major, minor): (CInt, CInt) = (0, 0)
         try unsafe library.check(library.version(&major, &minor), "nvrtcVersion")
-        version = (Int(major), Int(minor))
+        version = "\(major).\(minor)"
     }
 
-    /// Compiled for cards of a capability, such as 90 of 9.0; where the compiler is older than the card, for the
-    /// newest that it knows, which the driver translates.
-    ///
-    /// `isFresh`: not from the cache, whatever is there.
-    package func compile(
-        _ source: String,
-        name: String,
-        capability: Int,
-        isFresh: Bool = false
-    ) throws(CUDAError) -> [UInt8] {
+    /// For cards of a capability, such as 90 of 9.0; where the compiler is older than the card, the newest that it
+    /// knows, which the driver translates.
+    package func target(for capability: Int) throws(CUDAError) -> Target {
         let known = try architectures()
-        let isKnown = known.contains(capability)
         guard let newest = known.last(where: { $0 <= capability }) else {
             throw .unavailable(
-                "this version of NVRTC, \(version.major).\(version.minor), compiles for cards from \(known.first ?? 0) on, not for \(capability)",
+                "this version of NVRTC, \(version), compiles for cards from \(known.first ?? 0) on, not for \(capability)",
                 hint: "use an older CUDA, or leave the GPU out: --device cpu"
             )
         }
-        let target = isKnown ? "sm_\(capability)" : "compute_\(newest)"
-        let options = ["--gpu-architecture=\(target)", "--std=c++17"]
-        let file = cache.map { folder in
-            let hash = Self.hash([source, "\(version.major).\(version.minor)"] + options)
-            return "\(folder)/\(name)-\(target)-\(hash).cubin"
-        }
-        if !isFresh, let file, let image = try? Data(contentsOf: URL(filePath: file)),
-            !image.isEmpty
-        {
-            return Array(image)
-        }
-        let image = try image(source, name, options, isBinary: isKnown)
-        if let file { keep(image, file) }
-        return image
+        let isKnown = newest == capability
+        return Target(name: (isKnown ? "sm_" : "compute_") + "\(newest)", isBinary: isKnown)
     }
 
-    /// Nothing depends on it: without, the next start compiles anew.
-    private func keep(_ image: [UInt8], _ file: String) {
-        let folder = URL(filePath: file).deletingLastPathComponent()
-        try? FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        // Written beside and renamed: nobody reads half of it.
-        try? Data(image).write(to: URL(filePath: file), options: .atomic)
-    }
-
-    /// FNV-1a of 64 bits, of each text and its length.
-    private static func hash(_ texts: [String]) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in texts.flatMap({ Array($0.utf8) + Array("\($0.utf8.count);".utf8) }) {
-            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
-        }
-        return String(hash, radix: 16)
-    }
-
-    private func architectures() throws(CUDAError) -> [Int] {
-        var count: CInt = 0
-        try unsafe library.check(library.architectureCount(&count), "nvrtcGetNumSupportedArchs")
-        var architectures = [CInt](repeating: 0, count: Int(count))
-        try unsafe library.check(library.architectures(&architectures), "nvrtcGetSupportedArchs")
-        return architectures.map { Int($0) }.sorted()
-    }
-
-    private func image(
+    /// An image that `Kernels` takes.
+    package func compile(
         _ source: String,
-        _ name: String,
-        _ options: [String],
-        isBinary: Bool
+        name: String,
+        for target: Target
     ) throws(CUDAError) -> [UInt8] {
+        let options = ["--gpu-architecture=\(target.name)", "--std=c++17"]
         var program: Driver.Handle = nil
         try unsafe library.check(
             library.create(&program, source, "\(name).cu", 0, nil, nil),
@@ -123,9 +77,17 @@ package struct KernelCompiler: Sendable {
             )
         }
         try library.check(status, "nvrtcCompileProgram")
-        return try unsafe isBinary
+        return try unsafe target.isBinary
             ? bytes(of: program, library.binarySize, library.binary, "nvrtcGetCUBIN")
             : bytes(of: program, library.textSize, library.text, "nvrtcGetPTX")
+    }
+
+    private func architectures() throws(CUDAError) -> [Int] {
+        var count: CInt = 0
+        try unsafe library.check(library.architectureCount(&count), "nvrtcGetNumSupportedArchs")
+        var architectures = [CInt](repeating: 0, count: Int(count))
+        try unsafe library.check(library.architectures(&architectures), "nvrtcGetSupportedArchs")
+        return architectures.map { Int($0) }.sorted()
     }
 
     private func bytes(
@@ -201,6 +163,6 @@ package struct KernelCompiler: Sendable {
     func check(_ status: Status, _ call: String) throws(CUDAError) {
         guard status != 0 else { return }
         let words = unsafe words(status).map { unsafe String(cString: $0) } ?? "error \(status)"
-        throw .failed(call: call, name: words, words: "of NVRTC")
+        throw .failed(call: call, name: words, words: "and compiled nothing")
     }
 }

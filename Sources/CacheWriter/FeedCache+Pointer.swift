@@ -69,7 +69,8 @@ extension FeedCache {
             redis.call('SET', KEYS[1], ARGV[2])
             return 'flipped'
             """
-        if move == .rollback, try await storage(of: release)?.layout == .inPlace {
+        let layout = try await storage(of: release)?.layout
+        if move == .rollback, layout == .inPlace {
             throw .fenced(
                 """
                 release \(release) of "\(feed)" was written in place: later lists stand where its own did
@@ -90,7 +91,8 @@ extension FeedCache {
             move.rawValue,
             keys.state(release)
         )
-        let answer = try await isThere(release) ? try await client.write(flip).first?.text : "gone"
+        let answer =
+            try await isThere(release, layout) ? try await client.write(flip).first?.text : "gone"
         if answer == "gone" {
             throw .fenced(
                 """
@@ -110,10 +112,13 @@ extension FeedCache {
         }
     }
 
-    /// Whether a release's default list and description have not expired.
-    private func isThere(_ release: Int) async throws(CacheError) -> Bool {
-        guard let storage = try await storage(of: release) else { return false }
-        let list = ListKeys(keys, release: release, storage.layout).defaultList
+    /// Whether a release's default list and description have not expired; `layout`: as that has it.
+    private func isThere(
+        _ release: Int,
+        _ layout: ListLayout?
+    ) async throws(CacheError) -> Bool {
+        guard let layout else { return false }
+        let list = ListKeys(keys, release: release, layout).defaultList
         return try await client.command("EXISTS", list) == .integer(1)
     }
 

@@ -75,6 +75,16 @@ import Testing
         var left = 0
         for server in cluster.primaries { left += try await server.ask("DBSIZE").number ?? 0 }
         #expect(left == 5000 + 4)
+        // In place, over all servers: the second time everything is there.
+        for known in [0, 3000] {
+            var found = 0
+            let lists = (0..<3000).map { (id: ArraySlice("p\($0)".utf8), list: Array("[]".utf8)) }
+            let batch = try await cache.changes(lists, release: 3, expire: .seconds(60)) { _, _ in
+                found += 1
+            }
+            #expect(found == known && batch.count == 3000)
+            try await cache.write(batch)
+        }
     }
 
     @Test func `slots that move take nothing away`() async throws {

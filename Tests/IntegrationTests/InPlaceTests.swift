@@ -169,7 +169,7 @@ import Testing
         func changes(_ release: Int) async throws -> Int {
             var compared = 0
             let lists = (0..<10).map {
-                (id: ArraySlice("u\($0)".utf8), list: Array("[\($0 % 2)]".utf8))
+                (id: ArraySlice("u\($0)".utf8), list: Array(#"["\#($0 % 2)"]"#.utf8))
             }
             let batch = try await cache.changes(lists, release: release, expire: .seconds(60)) {
                 _,
@@ -205,6 +205,13 @@ import Testing
                 expire: .seconds(60)
             )
         }
+        // Whoever asks whether a list has changed learns of it while its release goes on.
+        try await cache.flip(from: nil, to: 3, token: 1, .publish)
+        let reader = FeedReader(client)
+        let before = try #require(try await reader.lookup(.init(feed: feed, id: "u1")))
+        try await client.command("SET", before.key, #"["changed"]"#)
+        let after = try #require(try await reader.lookup(.init(feed: feed, id: "u1")))
+        #expect(after.release == before.release && after.version != before.version)
         // What was live then cannot be scored by lists that were made later.
         #expect(try await cache.isOverwritten(2))
         #expect(try await !cache.isOverwritten(3))

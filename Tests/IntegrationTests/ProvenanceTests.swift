@@ -71,12 +71,18 @@ import Testing
         }
     }
 
-    @Test func `what was served is scored by what came later`() async throws {
+    /// In place, the second run scores the lists before it writes over them.
+    @Test(arguments: ["", "publish: { in-place: true }\n"])
+    func `what was served is scored by what came later`(_ publish: String) async throws {
         try await checkerboard.with { larder, runs in
             let feed = TestServers.uniqueFeed()
             let worker = try await larder.start("worker")
             defer { worker.kill() }
-            let file = try checkerboard.pipeline(feed: feed, model: CheckerboardFeed.good, k: 3)
+            var file = try checkerboard.pipeline(feed: feed, model: CheckerboardFeed.good, k: 3)
+            file = try checkerboard.folder.write(
+                String(contentsOfFile: file, encoding: .utf8) + "\n" + publish,
+                to: "pipeline.yaml"
+            )
             let first = try await larder.run("run", file, "--follow")
             #expect(first.status == 0 && !first.output.contains("what was served"))
             func list(_ id: String) async throws -> [String] {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CUDA
+import Foundation
 import Synchronization
 import TestSupport
 import Testing
@@ -86,13 +87,14 @@ import Testing
         // Room for less than half of the items.
         EmulatedGPU.set(memory: 5_250_000)
         defer { EmulatedGPU.set(memory: nil) }
-        let found = try TopKIndex(items, on: gpu()).search(
-            queries,
-            k: 10,
-            excluded: excluded,
-            pass: .gpu
-        )
-        #expect(found == expected)
+        func search() throws -> TopKLists {
+            try TopKIndex(items, on: gpu()).search(queries, k: 10, excluded: excluded, pass: .gpu)
+        }
+        #expect(try search() == expected)
+        // In one part it would be four launches: two that pack, one that scans, one that finishes.
+        EmulatedGPU.set(failure: "cuLaunchKernel:6:719")
+        defer { EmulatedGPU.set(failure: nil) }
+        #expect(throws: CUDAError.self) { try search() }
     }
 
     @Test func `a device without room says how much is wanted`() throws {
@@ -145,6 +147,28 @@ import Testing
             #expect(try TopKIndex(items, on: eager).search(items, k: 10) == expected)
         }
         #expect(told.withLock { $0 } == 1)
+    }
+
+    @Test func `kernels are kept, and made anew where what was kept is refused`() throws {
+        let cache = try TemporaryFolder()
+        func prepare() throws -> [UInt8] {
+            try GPU(cache: cache.path + "/kernels", folders: [folder]).prepare()
+            let files = try FileManager.default.contentsOfDirectory(atPath: cache.path + "/kernels")
+            #expect(files.count == 1)
+            return cache.bytes(of: "kernels/" + files[0])
+        }
+        let image = try prepare()
+        #expect(!image.isEmpty)
+        let file =
+            cache.path + "/kernels/"
+            + (try FileManager.default.contentsOfDirectory(
+                atPath: cache.path + "/kernels"
+            )[0])
+        // The driver takes what begins so, and the rest says who wrote it.
+        try Data(image + [7]).write(to: URL(filePath: file))
+        #expect(try prepare() == image + [7])
+        try Data([1, 2, 3]).write(to: URL(filePath: file))
+        #expect(try prepare() == image)
     }
 
     @Test func `no driver, no device and no such device are told apart`() throws {

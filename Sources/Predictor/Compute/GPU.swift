@@ -8,6 +8,7 @@ package final class GPU: Sendable {
     /// Whether everything goes there that can, or only what is worth the way.
     let takesAll: Bool
     private let compiler: KernelCompiler
+    private let cache: String?
     private let report: @Sendable (CUDAError) -> Void
     private let compiled = Mutex<[String: Kernels]>([:])
     private let isLost = Mutex(false)
@@ -23,11 +24,8 @@ package final class GPU: Sendable {
         report: @escaping @Sendable (CUDAError) -> Void = { _ in }
     ) throws(CUDAError) {
         device = try Device(number: number, folders: folders)
-        compiler = try KernelCompiler(
-            for: device.driverVersion,
-            cache: cache,
-            folders: folders
-        )
+        compiler = try KernelCompiler(for: device.driverVersion, folders: folders)
+        self.cache = cache
         self.takesAll = takesAll
         self.report = report
     }
@@ -55,21 +53,19 @@ package final class GPU: Sendable {
     func kernels(named name: String, _ source: [UInt8]) throws -> Kernels {
         try compiled.withLock { compiled in
             if let known = compiled[name] { return known }
-            func compile(isFresh: Bool) throws -> Kernels {
-                let image = try compiler.compile(
-                    String(decoding: source, as: UTF8.self),
-                    name: name,
-                    capability: device.capability,
-                    isFresh: isFresh
-                )
-                return try Kernels(image, on: device)
+            let source = String(decoding: source, as: UTF8.self)
+            let target = try compiler.target(for: device.capability)
+            let cache = cache.map {
+                KernelCache($0, name, from: [source, target.name, compiler.version])
             }
             let kernels: Kernels
-            do {
-                kernels = try compile(isFresh: false)
-            } catch let error as CUDAError where !error.isOfRoom {
-                // What was kept may be of another driver, or damaged.
-                kernels = try compile(isFresh: true)
+            if let image = cache?.image, let kept = try? Kernels(image, on: device) {
+                kernels = kept
+            } else {
+                // Nothing was kept, or what was is damaged, or another driver wants it otherwise.
+                let image = try compiler.compile(source, name: name, for: target)
+                cache?.keep(image)
+                kernels = try Kernels(image, on: device)
             }
             compiled[name] = kernels
             return kernels

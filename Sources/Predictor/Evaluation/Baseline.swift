@@ -17,8 +17,6 @@ package enum Baseline: String, Sendable, Codable, CaseIterable {
             switch audience {
             case .users: [.popularity, .recentPopularity, .itemKNN]
             case .items: [.popularity, .recentPopularity, .itemKNN]
-            // What those who had it had is for users as many to count as their events squared.
-            case .inverse: [.popularity, .recentPopularity]
             case .sessions: [.popularity, .recentPopularity, .itemKNN, .lastItem]
             }
         return hasTime ? all : all.filter { $0 != .recentPopularity }

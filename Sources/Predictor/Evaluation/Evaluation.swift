@@ -9,14 +9,9 @@ package enum Audience: String, Sendable, Codable {
     case items
     /// A list for each user, from the user's last session: what comes next in it.
     case sessions
-    /// A list for each item: the users that fit it best.
-    case inverse = "items-of-users"
 
     /// Whose ids the lists are found by.
-    package var owners: Audience { self == .items || self == .inverse ? .items : .users }
-
-    /// Whom lists are for once users and items have changed places where they must (`Dataset.transposed`).
-    package var transposed: Audience { self == .inverse ? .users : self }
+    package var owners: Audience { self == .items ? .items : .users }
 }
 
 /// Measures lists on the events kept back.
@@ -139,7 +134,7 @@ package struct Evaluation {
         _ progress: (Double) throws -> Void
     ) throws -> [RankedList] {
         switch audience {
-        case .users, .sessions, .inverse: try ranker.lists(for: queries, progress: progress)
+        case .users, .sessions: try ranker.lists(for: queries, progress: progress)
         case .items: try lists(ofItems: queries.compactMap(\.history.first), ranker, progress)
         }
     }

@@ -18,7 +18,7 @@ struct TestQueries {
     /// `part`: what was kept back; later parts are not yet known.
     init(_ dataset: Dataset, for audience: Audience, part: Part = .test) {
         switch audience {
-        case .users, .inverse: addUsers(dataset, part)
+        case .users: addUsers(dataset, part)
         case .items:
             addSequences(dataset, part, from: 1)
             sortByItem()

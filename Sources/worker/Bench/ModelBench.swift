@@ -50,8 +50,7 @@ struct ModelBenchCommand: ParsableCommand {
             let asked = try pipeline.predict.listed(model, of: data, on: .beforeTest) { _ in }
             let listed = pipeline.predict.listed(data)
             let popular = Popularity.train(listed, on: .forTraining)
-            let audience = pipeline.predict.audience.transposed
-            let report = try Evaluation(listed, for: audience, ks: [k])
+            let report = try Evaluation(listed, for: pipeline.predict.audience, ks: [k])
                 .run([
                     Evaluation.System(
                         EvaluationReport.model,

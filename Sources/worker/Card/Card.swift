@@ -68,7 +68,7 @@ struct Card {
         return """
             <header>
             <h1>Run \(run.id) of \(run.feed)</h1>
-            <p class="soft">\(model), lists for \(pipeline.predict.audience.words); started \(run.createdAt)</p>
+            <p class="soft">\(model), lists for \(pipeline.predict.listsFor); started \(run.createdAt)</p>
             <p class="lead"><strong class="\(state)">\(run.state)</strong> \(run.state == "running" ? "since" : "in") \(Output.seconds(run.seconds))\(live)</p>
             \(verdict)</header>
 

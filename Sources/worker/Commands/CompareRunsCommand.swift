@@ -50,7 +50,7 @@ struct CompareRunsCommand: AsyncParsableCommand {
             let sides = (try await side(a, services), try await side(b, services))
             let isPaired =
                 sides.0.dataset == sides.1.dataset
-                && sides.0.pipeline.predict.audience == sides.1.pipeline.predict.audience
+                && sides.0.pipeline.predict.listsFor == sides.1.pipeline.predict.listsFor
                 && sides.0.check.report.order == sides.1.check.report.order
             let answer = Answer(
                 settings: settings(sides.0, sides.1),

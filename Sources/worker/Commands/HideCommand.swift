@@ -85,7 +85,7 @@ extension Services {
         guard let release = try await releases.find(feed: feed),
             let folder = try? artifacts.get(kind: "dataset", release.dataset).folder
         else { return [] }
-        let isOfUsers = try await pipeline(of: release.run).predict.audience == .inverse
+        let isOfUsers = try await pipeline(of: release.run).predict.isOfUsers
         let known =
             isOfUsers ? try Dataset.readUsers(from: folder) : try Dataset.readItems(from: folder)
         return items.filter { known.index(of: $0) == nil }

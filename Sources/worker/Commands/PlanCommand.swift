@@ -120,7 +120,7 @@ struct PlanCommand: ParsableCommand {
         let around =
             pipeline.publish.compact == true
             ? 24 + id : 90 + "rec:\(pipeline.feed):live:".utf8.count + id
-        let entries = predict.audience == .inverse ? dataset.users : dataset.items
+        let entries = predict.isOfUsers ? dataset.users : dataset.items
         let items = min(1000, entries.count)
         let encoder = ListEncoder(
             ListFormat(rawValue: pipeline.publish.format) ?? .json,
@@ -191,7 +191,7 @@ struct PlanCommand: ParsableCommand {
                 ],
                 [
                     "lists", count(answer.lists),
-                    "of \(pipeline.predict.rules.k) for \(pipeline.predict.audience.words)",
+                    "of \(pipeline.predict.rules.k) for \(pipeline.predict.listsFor)",
                 ],
                 [
                     "Redis", about + Output.bytes(answer.redis),

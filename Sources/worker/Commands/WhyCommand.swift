@@ -77,7 +77,7 @@ struct WhyCommand: AsyncParsableCommand {
                 )
             }
             let released = try await services.released(feed, found.release)
-            if released.pipeline.predict.audience == .inverse {
+            if released.pipeline.predict.isOfUsers {
                 throw SettingsError(
                     "feed \"\(feed)\" has lists of users; `larder why` explains lists of items"
                 )

@@ -19,14 +19,16 @@ struct CheckParser {
 
     func check(_ dataset: DatasetSettings, _ predict: Pipeline.Predict) -> Pipeline.Check {
         let hasTime = dataset.columns.time != nil
-        let usual = Baseline.usual(for: predict.audience, hasTime: hasTime)
+        var usual = Baseline.usual(for: predict.audience, hasTime: hasTime)
+        // What those who had it had is for users as many to count as their events squared.
+        if predict.isOfUsers { usual.removeAll { $0 == .itemKNN } }
         let section = YAMLSection(node?.mapping == nil ? nil : node, name: "check", problems)
         var check = Pipeline.Check(
             baselines: baselines(
                 section,
                 usual,
                 hasTime,
-                isOfUsers: predict.audience == .inverse
+                isOfUsers: predict.isOfUsers
             ),
             slices: [],
             gates: gates(node?.sequence.map(Array.init) ?? list(section, "gates")),
@@ -35,10 +37,10 @@ struct CheckParser {
         if let node, node.mapping == nil, node.sequence == nil {
             problems.add(node, "check must be a list of gates, or have gates:, slices: and so on")
         }
-        check.slices = slices(section, check.gates, dataset, predict.audience)
+        check.slices = slices(section, check.gates, dataset, predict)
         checkGates(check, predict)
         let numbers =
-            predict.audience == .inverse
+            predict.isOfUsers
             ? [] : dataset.features.filter { $0.entity == .items && $0.isNumber }.map(\.name)
         for gate in check.gates where gate.name == "feature-distance" {
             guard let name = gate.dimension, !numbers.contains(name) else { continue }
@@ -115,14 +117,13 @@ struct CheckParser {
         _ section: YAMLSection,
         _ gates: [Gate],
         _ dataset: DatasetSettings,
-        _ audience: Audience
+        _ predict: Pipeline.Predict
     ) -> [String] {
-        let isInverse = audience == .inverse
-        let own = isInverse ? [] : [Slices.itemPopularity, Slices.userActivity]
+        let own = predict.isOfUsers ? [] : [Slices.itemPopularity, Slices.userActivity]
         let features =
-            isInverse ? [] : dataset.features.filter { $0.entity != .events }.map(\.name)
+            predict.isOfUsers ? [] : dataset.features.filter { $0.entity != .events }.map(\.name)
         // Of one item each, histories do not differ in length.
-        let usual = audience == .items ? [Slices.itemPopularity] : own
+        let usual = predict.audience == .items ? [Slices.itemPopularity] : own
         let given = section.strings("slices") ?? usual
         let asked = gates.compactMap(\.slicedBy)
         for name in given + asked where !(own + features).contains(name) {
@@ -131,7 +132,7 @@ struct CheckParser {
                 section.value("slices") ?? node,
                 "check: there are no slices by \"\(name)\""
                     + (near.map { "; did you mean \($0)?" }
-                        ?? (isInverse
+                        ?? (predict.isOfUsers
                             ? ": lists of users are measured as a whole"
                             : ": it is no feature of users or items under dataset: features:"))
             )

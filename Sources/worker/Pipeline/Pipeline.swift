@@ -61,7 +61,7 @@ struct Pipeline: Codable, Equatable, Sendable {
     /// Whose ids the lists are found by in the dataset.
     ///
     /// Those of imported lists stand where events have their users, whatever they are.
-    var owners: Audience { model.isImported ? .users : predict.audience.owners }
+    var owners: Audience { model.isImported ? .users : predict.owners }
 
     /// The settings that an arm of the sweep has, from 1; without a sweep there is one model only.
     func model(ofArm arm: Int?) -> Model? {
@@ -99,6 +99,9 @@ struct Pipeline: Codable, Equatable, Sendable {
 
     struct Predict: Codable, Equatable, Sendable {
         var audience: Audience
+        /// Whether lists are of users, for items: as lists for the users of the dataset with users and items in
+        /// each other's place (`Dataset.transposed`).
+        var ofUsers: Bool?
         /// Sessions that have an event in so many last seconds of the data; nil: all.
         var recent: Int?
         var rules: ListRules
@@ -106,6 +109,14 @@ struct Pipeline: Codable, Equatable, Sendable {
         var spare: Int?
         /// Lists made by one job.
         var shard: Int
+
+        var isOfUsers: Bool { ofUsers == true }
+
+        /// Whose ids the lists are found by.
+        var owners: Audience { isOfUsers ? .items : audience.owners }
+
+        /// As readers find it in a release's description.
+        var listsFor: String { isOfUsers ? Lookup.itemsOfUsers : audience.rawValue }
 
         /// What lists are made by; `rules` are what they are measured by.
         var served: ListRules {

@@ -62,14 +62,14 @@ struct PipelineParser {
             notify: announcements.notify(),
             schedule: schedule(section)
         )
-        if pipeline.rank != nil, pipeline.predict.audience != .users {
+        if pipeline.rank != nil, pipeline.predict.listsFor != Audience.users.rawValue {
             problems.add(
                 section.value("rank"),
-                "rank: orders lists for users, not for \(pipeline.predict.audience.rawValue)"
+                "rank: orders lists for users, not for \(pipeline.predict.listsFor)"
             )
         }
-        if pipeline.predict.audience == .inverse {
-            checkInverse(section, pipeline)
+        if pipeline.predict.isOfUsers {
+            checkOfUsers(section, pipeline)
         }
         if case .sessionTransformer(let settings) = pipeline.model, settings.windows != nil,
             pipeline.dataset.columns.time == nil
@@ -91,7 +91,7 @@ struct PipelineParser {
             ? ImportParser(section, problems).completed(pipeline) : pipeline
     }
 
-    private func checkInverse(_ section: YAMLSection, _ pipeline: Pipeline) {
+    private func checkOfUsers(_ section: YAMLSection, _ pipeline: Pipeline) {
         let models = [pipeline.model] + (pipeline.sweep?.arms.map(\.model) ?? [])
         let kinds = Set(models.map(\.kind)).intersection([
             Popularity.kind, ItemKNN.kind, SessionTransformer.kind, ImportedLists.kind,
@@ -175,17 +175,19 @@ struct PipelineParser {
             Audience(
                 rawValue: section.choice("for", of: ["users", "items", "sessions"], default: nil)
             ) ?? .users
-        if section.choice("of", of: ["items", "users"], default: "items") == "users" {
+        let isOfUsers = section.choice("of", of: ["items", "users"], default: "items") == "users"
+        if isOfUsers {
             if audience != .items {
                 problems.add(
                     section.value("of"),
                     "predict: lists of users are for items: say for: items"
                 )
             }
-            audience = .inverse
+            audience = .users
         }
         let predict = Pipeline.Predict(
             audience: audience,
+            ofUsers: isOfUsers ? true : nil,
             recent: audience == .sessions && section.value("recent") != nil
                 ? section.seconds("recent", default: 0) : nil,
             rules: ListRules(

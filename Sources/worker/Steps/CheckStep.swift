@@ -17,6 +17,7 @@ struct CheckStep {
         var rank: String?
         let candidates: Int?
         let audience: Audience
+        let ofUsers: Bool?
         let rules: ListRules
         let ks: [Int]
         let sliceK: Int
@@ -31,7 +32,7 @@ struct CheckStep {
             from: RunPlan.Stage.retrieval.trainName(input.pipeline)
         )
         let rank = try input.rankStage(from: RunPlan.Stage.ranking.trainName(input.pipeline))
-        var live = try await LiveModel(input, original)
+        let live = try await LiveModel(input, original)
         let decisive = try decisive(live)
         let key = try input.key(of: "check", decisive)
         if let (done, run) = try await input.finished(key, CheckResult.self),
@@ -49,11 +50,11 @@ struct CheckStep {
             try input.progress(0.1 * share, "working out the vectors of users")
         }
         let model = try predict.listed(trained, of: original, on: .beforeTest, progress: progress)
-        live.model = try live.model.map {
+        let liveModel = try live.model.map {
             try predict.listed($0, of: original, on: .beforeTest, progress: progress)
         }
         let dataset = predict.listed(original)
-        let outcome = try measure(dataset, model, rank, live, decisive)
+        let outcome = try measure(dataset, model, rank, liveModel, live.rank, decisive)
         let artifact = try input.services.artifacts.add(kind: "report", about: decisive) { folder in
             try ReportFile.write(outcome.figures, to: folder)
         }
@@ -85,7 +86,7 @@ struct CheckStep {
         // A list cannot be longer than the catalogue, whatever the pipeline asks for.
         let longest = min(
             pipeline.predict.rules.k,
-            pipeline.predict.audience == .inverse
+            pipeline.predict.isOfUsers
                 ? prepared.summary.users : prepared.summary.items
         )
         let asked = pipeline.check.ks.filter { $0 <= longest }
@@ -98,6 +99,7 @@ struct CheckStep {
             rank: pipeline.rank == nil ? nil : try model(.ranking),
             candidates: pipeline.rank?.candidates,
             audience: pipeline.predict.audience,
+            ofUsers: pipeline.predict.ofUsers,
             rules: pipeline.predict.rules,
             ks: Set([min(10, longest), longest] + asked).sorted(),
             sliceK: min(10, longest),
@@ -112,7 +114,8 @@ struct CheckStep {
         _ dataset: Dataset,
         _ model: any Recommender,
         _ rank: RankStage?,
-        _ live: LiveModel,
+        _ liveModel: (any Recommender)?,
+        _ liveRank: RankStage?,
         _ settings: Decisive
     ) throws -> Evaluation.Outcome {
         let popular = Popularity.train(dataset, on: .forTraining)
@@ -145,17 +148,23 @@ struct CheckStep {
                 )
             )
         }
-        if let model = live.model {
+        if let liveModel {
             systems.append(
                 Evaluation.System(
                     Gate.live,
-                    try Ranker(model, fallback: popular, settings.rules, rank: live.rank, on: gpu)
+                    try Ranker(
+                        liveModel,
+                        fallback: popular,
+                        settings.rules,
+                        rank: liveRank,
+                        on: gpu
+                    )
                 )
             )
         }
         let evaluation = try Evaluation(
             dataset,
-            for: settings.audience.transposed,
+            for: settings.audience,
             ks: settings.ks,
             slices: settings.slices,
             sliceK: settings.sliceK

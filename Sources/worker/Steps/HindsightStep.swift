@@ -37,7 +37,6 @@ struct HindsightStep {
 
     func run() async throws -> JobResult {
         let dataset = try input.pipeline.predict.listed(input.dataset().1)
-        let audience = input.pipeline.predict.audience.transposed
         let feed = input.pipeline.feed
         let spans = try await input.services.releases.spans(feed: feed)
         // A release may have been live twice in a day.
@@ -50,20 +49,21 @@ struct HindsightStep {
                 Double(place) / Double(spans.count),
                 "looking at what release \(span.number) was worth"
             )
-            let questions = questions(dataset, audience, span)
+            let questions = questions(dataset, span)
             guard !questions.isEmpty else { continue }
             let scores: [Int: Score]?
             do {
                 scores = try await self.scores(questions, dataset, cache, span.number, k)
+                // Asked when all is read: what was made of these very events would know them.
+                if try await cache.isOverwritten(span.number) {
+                    notes.append(
+                        "release \(span.number) was written in place, and another was begun since: it is not scored"
+                    )
+                    continue
+                }
             } catch let error as CacheError {
                 // What was served yesterday is no reason to hold back what is served today.
                 notes.append("release \(span.number) could not be scored: \(error)")
-                continue
-            }
-            if try await cache.isOverwritten(span.number) {
-                notes.append(
-                    "release \(span.number) was written in place, and another was begun since: it is not scored"
-                )
                 continue
             }
             guard let scores else {
@@ -107,17 +107,13 @@ struct HindsightStep {
 
     // MARK: what came
 
-    private func questions(
-        _ dataset: Dataset,
-        _ audience: Audience,
-        _ span: Releases.Span
-    ) -> [Question] {
+    private func questions(_ dataset: Dataset, _ span: Releases.Span) -> [Question] {
         let since = Int64(span.since.rounded(.up))
         let until = span.until.map { Int64($0) } ?? .max
         func isIn(_ event: Int) -> Bool {
             dataset.eventTimes[event] >= since && dataset.eventTimes[event] <= until
         }
-        switch audience.owners {
+        switch input.pipeline.predict.audience.owners {
         case .items: return steps(dataset, isIn)
         default: return days(dataset, isIn)
         }
@@ -161,9 +157,7 @@ struct HindsightStep {
         _ release: Int,
         _ k: Int
     ) async throws -> [Int: Score]? {
-        // What was made of these very events would know them; it is asked again when all is read.
-        if try await cache.isOverwritten(release) { return nil }
-        let ids = dataset.ids(of: input.pipeline.predict.audience.transposed)
+        let ids = dataset.ids(of: input.pipeline.predict.audience)
         let byOwner = Dictionary(grouping: questions, by: \.owner).sorted { $0.key < $1.key }
         var scores: [Int: Score] = [:]
         for first in stride(from: 0, to: byOwner.count, by: Self.block) {

@@ -6,7 +6,7 @@ import Tables
 extension Pipeline.Predict {
     /// What lists are made from: the dataset, or users and items in each other's place.
     func listed(_ dataset: Dataset) -> Dataset {
-        audience == .inverse ? dataset.transposed() : dataset
+        isOfUsers ? dataset.transposed() : dataset
     }
 
     /// What makes lists from that; `parts`: what may be known of the users of `dataset`.
@@ -16,7 +16,7 @@ extension Pipeline.Predict {
         on parts: Set<Part>,
         progress: (Double) throws -> Void
     ) throws -> any Recommender {
-        guard audience == .inverse else { return model }
+        guard isOfUsers else { return model }
         return try model.inverse(
             of: dataset,
             on: parts,
@@ -58,8 +58,8 @@ struct ListMaker {
         stop: () throws -> Void = {}
     ) throws {
         let predict = pipeline.predict
-        audience = pipeline.model.isImported ? .users : predict.audience.transposed
-        asksAll = !pipeline.model.isImported && predict.audience.owners == .items
+        audience = pipeline.model.isImported ? .users : predict.audience
+        asksAll = !pipeline.model.isImported && predict.owners == .items
         let model = try predict.listed(model, of: dataset, on: .all) { _ in try stop() }
         let dataset = predict.listed(dataset)
         self.dataset = dataset
@@ -100,7 +100,6 @@ struct ListMaker {
                 of: dataset
             )
         case .items: return Query(history: [Int32(owner)])
-        case .inverse: preconditionFailure("users and items have changed places")
         }
     }
 
@@ -112,7 +111,7 @@ struct ListMaker {
         -> [RankedList]
     {
         switch audience {
-        case .users, .sessions, .inverse: try ranker.lists(for: queries) { _ in try stop() }
+        case .users, .sessions: try ranker.lists(for: queries) { _ in try stop() }
         case .items: try ranker.lists(forItems: queries.map { $0.history[0] }) { _ in try stop() }
         }
     }

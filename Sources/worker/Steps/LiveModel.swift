@@ -17,7 +17,7 @@ struct LiveModel {
     private(set) var release: Int?
     /// The models that it is of; nil where there is none to measure.
     private(set) var id: String?
-    var model: (any Recommender)?
+    private(set) var model: (any Recommender)?
     private(set) var rank: RankStage?
     /// That its ranking orders.
     private(set) var candidates: Int?
@@ -69,8 +69,8 @@ struct LiveModel {
             )
             return
         }
-        let isInverse = input.pipeline.predict.audience == .inverse
-        guard !isInverse || pipeline.rank == nil else {
+        let isOfUsers = input.pipeline.predict.isOfUsers
+        guard !isOfUsers || pipeline.rank == nil else {
             why =
                 "release \(release.number), which is live, orders lists of items: its model finds no users so"
             return
@@ -87,7 +87,7 @@ struct LiveModel {
             why = "release \(release.number), which is live, is of another vocabulary"
             return
         }
-        guard !isInverse || model.comparesUsers else {
+        guard !isOfUsers || model.comparesUsers else {
             why =
                 "release \(release.number), which is live, is of the model \(model.kind), which finds no users"
             return

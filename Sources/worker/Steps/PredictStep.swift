@@ -100,7 +100,7 @@ struct PredictStep {
         let sample = stride(from: 0, to: asking.count, by: max(1, asking.count / Self.samples))
         let lists = try maker.lists(sample.map { asking[$0] }, stop: input.context.checkStop)
         guard lists.contains(where: { !$0.items.isEmpty }) else { throw Self.allEmpty }
-        let kind = "\(publish.format) for \(input.pipeline.predict.audience.rawValue)"
+        let kind = "\(publish.format) for \(input.pipeline.predict.listsFor)"
         guard
             let other = try await cache.claimPlace(
                 for: kind,
@@ -176,7 +176,7 @@ struct PredictStep {
                 if list.isCold { cold += 1 }
                 // An unknown item gets what the default list says anyway. A user who is unknown to
                 // the model still gets a list, because what was seen must not be in it.
-                if list.isCold && input.pipeline.predict.audience.owners == .items { continue }
+                if list.isCold && input.pipeline.predict.owners == .items { continue }
                 entries += list.items.count
                 if list.items.count < maker.longest { short += 1 }
                 let id = ids.ids.bytes[ids.ids.range(index)]

@@ -105,7 +105,7 @@ struct PublishStep {
                 k: input.pipeline.predict.rules.k,
                 spare: input.pipeline.predict.spare ?? 0,
                 layout: layout,
-                listsFor: input.pipeline.predict.audience.rawValue,
+                listsFor: input.pipeline.predict.listsFor,
                 count: result.lists,
                 dataset: datasetID,
                 model: input.results.get("refit", TrainResult.self).model,

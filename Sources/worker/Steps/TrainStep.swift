@@ -189,7 +189,7 @@ struct TrainStep {
         )
         let outcome = try Evaluation(
             listed,
-            for: predict.audience.transposed,
+            for: predict.audience,
             ks: [sweep.k],
             part: .validation
         )

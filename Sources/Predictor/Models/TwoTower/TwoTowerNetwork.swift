@@ -21,11 +21,11 @@ private import Tables
         validates: Bool
     ) throws(PredictorError) {
         self.settings = settings
-        smoothing = settings.smoothing.map { GraphSmoothing(dataset, on: parts, weight: $0) }
         try TrainingMemory.check(
             settings.memory(users: dataset.users.count, items: dataset.items.count, dataset.schema),
             of: dataset
         )
+        smoothing = settings.smoothing.map { GraphSmoothing(dataset, on: parts, weight: $0) }
         var generator = SeededGenerator(seed: settings.training.seed, stream: -1)
         func tower(
             _ name: String,

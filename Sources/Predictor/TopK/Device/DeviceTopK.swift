@@ -25,7 +25,7 @@ final class DeviceTopK: Sendable {
     var longest: Int { Self.mostKeys(gpu.device) - Self.tile }
 
     /// Keys that a block can sort; what it has in shared memory besides is below 20 KiB.
-    private static func mostKeys(_ device: borrowing Device) -> Int {
+    private static func mostKeys(_ device: Device) -> Int {
         var most = tile
         while 2 * most * MemoryLayout<UInt64>.size <= device.sharedMemory - 20 << 10 { most *= 2 }
         return most
@@ -45,9 +45,9 @@ final class DeviceTopK: Sendable {
         _ problem: Problem,
         progress: (Double) throws -> Void
     ) throws -> TopKLists {
-        try gpu.device.use { device in
+        try gpu.device.use {
             let kernels = try gpu.kernels(named: "topk", PackageResources.topk_cu)
-            let search = try Search(device, kernels, problem, queries)
+            let search = try Search(gpu.device, kernels, problem, queries)
             return try resident.withLock { resident in
                 try search.run(&resident, progress)
             }
@@ -91,12 +91,12 @@ final class DeviceTopK: Sendable {
         let k: Int
 
         init(
-            _ device: borrowing Device,
+            _ device: Device,
             _ kernels: Kernels,
             _ problem: Problem,
             _ queries: Matrix
         ) throws {
-            self.device = copy device
+            self.device = device
             self.problem = problem
             self.queries = queries
             k = min(problem.k, problem.rows.count)
