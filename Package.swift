@@ -75,7 +75,9 @@ let package = Package(
         .target(
             name: "Predictor",
             dependencies: ["CKernels", "COpenBLAS", "CUDA", "Executors", "Tables"],
-            resources: [.embedInCode("TopK/Device/topk.cu")],
+            resources: [
+                .embedInCode("TopK/Device/topk.cu"), .embedInCode("Layers/Device/layers.cu"),
+            ],
             swiftSettings: strict
         ),
         .target(

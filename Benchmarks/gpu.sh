@@ -1,10 +1,12 @@
 #!/bin/sh
-# Top-k on an NVIDIA GPU, in two steps, because machines with a card seldom have a Swift compiler:
-#   Benchmarks/gpu.sh pack FOLDER      here: the program and all libraries that it needs, in FOLDER
-#   FOLDER/run.sh [--items N ...]      there: correctness, times, share of the card's peak (larder bench gpu)
-# There needs to be a driver and NVRTC (CUDA 12 or 13; LARDER_CUDA says where, if the system does not know).
+# An NVIDIA GPU beside the processor, in two steps, because machines with a card seldom have a Swift compiler:
+#   Benchmarks/gpu.sh pack FOLDER      here: the program, all libraries that it needs, and data, in FOLDER
+#   FOLDER/run.sh                      there: top-k of H&M's size and the training of two towers: correctness, times, share of
+#                                      the card's peak (larder bench gpu, larder bench network)
+#   FOLDER/run.sh bench gpu --items N  there: any command
+# There needs to be a driver, NVRTC and cuBLAS (CUDA 12 or 13; LARDER_CUDA says where, if the system does not know).
 set -eu
-[ "${1:-}" = pack ] && [ -n "${2:-}" ] || { sed -n 2,5p "$0" >&2; exit 64; }
+[ "${1:-}" = pack ] && [ -n "${2:-}" ] || { sed -n 2,7p "$0" >&2; exit 64; }
 mkdir -p "$2/lib"
 folder=$(cd "$2" && pwd)
 cd "$(dirname "$0")/.."
@@ -19,6 +21,15 @@ done
 for library in libpthread.so.0 librt.so.1 libdl.so.2; do
     cp -L "$(dirname "$(ldd .build/release/larder | awk '/libc\.so/ { print $3 }')")/$library" "$folder/lib/"
 done
+rm -rf "$folder/shop" "$folder/dataset"
+"$folder/larder" data make shop "$folder/shop" --rows 1000000 --users 100000 --items 50000
+for batch in 4096 16384 65536; do
+    model="kind: two-tower, optimizer: adagrad, learning-rate: 0.05, batch: $batch, epochs: 1000, patience: 0, validate-every: 100000"
+    sed "s/^model:.*/model: { $model, threads: 2 }/" "$folder/shop/pipeline.yaml" >"$folder/two-tower-$batch.yaml"
+    # Paths in a pipeline are beside it.
+    sed -i "s/csv: /csv: shop\//g" "$folder/two-tower-$batch.yaml"
+done
+"$folder/larder" bench network "$folder/two-tower-65536.yaml" --dataset "$folder/dataset" --steps 1
 cat >"$folder/run.sh" <<'RUN'
 #!/bin/sh
 set -eu
@@ -26,7 +37,14 @@ folder=$(cd "$(dirname "$0")" && pwd)
 loader=$(echo "$folder"/lib/ld-linux-*)
 # The driver's libraries stand where the system has them.
 system=/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/local/nvidia/lib64:/usr/local/cuda/lib64
-exec "$loader" --library-path "$folder/lib:$system" "$folder/larder" bench gpu "$@"
+larder() { "$loader" --library-path "$folder/lib:$system" "$folder/larder" "$@"; }
+[ $# = 0 ] || { larder "$@"; exit; }
+larder bench gpu
+for batch in 4096 16384 65536; do
+    echo "two-tower, batch $batch:"
+    larder bench network "$folder/two-tower-$batch.yaml" --dataset "$folder/dataset" --device cuda:0 --steps 200
+done
 RUN
 chmod +x "$folder/run.sh"
+rm "$folder"/shop/*.csv
 du -sh "$folder"

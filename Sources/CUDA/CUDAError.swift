@@ -34,11 +34,17 @@ package enum CUDAError: Error, Equatable, CustomStringConvertible {
         }
     }
 
+    /// Whether the device can do nothing more for this process.
+    package var isOfDevice: Bool {
+        if case .failed = self { !isOfRoom } else { false }
+    }
+
     /// Whether there may be room another time.
     package var isOfRoom: Bool {
         switch self {
         case .outOfMemory: true
-        case .failed(_, let name, _): name == "CUDA_ERROR_OUT_OF_MEMORY"
+        case .failed(_, let name, _):
+            name == "CUDA_ERROR_OUT_OF_MEMORY" || name == "CUBLAS_STATUS_ALLOC_FAILED"
         default: false
         }
     }

@@ -37,8 +37,10 @@
         try device.driver.check(status, "cuMemcpyHtoD")
     }
 
-    /// All of them; waits for what was launched before.
-    package func values() throws(CUDAError) -> [Element] {
+    /// All of them, or so many first ones; waits for what was launched before.
+    package func values(_ wanted: Int? = nil) throws(CUDAError) -> [Element] {
+        let count = wanted ?? count
+        precondition(count <= self.count)
         var status: Driver.Status = 0
         let values = unsafe [Element](unsafeUninitializedCapacity: count) { values, filled in
             status = unsafe device.driver.download(

@@ -53,15 +53,15 @@
 
         package init() {}
 
-        /// Nil: a null pointer.
-        package mutating func append<Element>(_ array: DeviceArray<Element>?) {
-            append(array?.address ?? 0)
+        /// Nil: a null pointer; `first`: the element that it points to.
+        package mutating func append<Element>(_ array: DeviceArray<Element>?, from first: Int = 0) {
+            append(array.map { $0.address + UInt64(first * MemoryLayout<Element>.stride) } ?? 0)
         }
 
         package mutating func append(_ value: some BitwiseCopyable) {
-            // Each at a multiple of its size.
-            let size = MemoryLayout.size(ofValue: value)
-            bytes += [UInt8](repeating: 0, count: (size - bytes.count % size) % size)
+            let alignment = MemoryLayout.alignment(ofValue: value)
+            let gap = (alignment - bytes.count % alignment) % alignment
+            bytes += [UInt8](repeating: 0, count: gap)
             offsets.append(bytes.count)
             unsafe withUnsafeBytes(of: value) { unsafe bytes.append(contentsOf: $0) }
         }

@@ -5,7 +5,7 @@ import Foundation
 import Logging
 import Predictor
 
-/// Where lists are made.
+/// Where lists are made and networks are trained.
 enum DeviceOption: ExpressibleByArgument, Equatable {
     /// On a GPU if there is one, what is worth the way.
     case automatic
@@ -41,20 +41,20 @@ enum DeviceOption: ExpressibleByArgument, Equatable {
                 takesAll: self != .automatic,
                 cache: home + "/kernels",
                 folders: Self.folders
-            ) { error in logger.warning("lists are made on the processor: \(error)") }
+            ) { error in logger.warning("the processor does it instead: \(error)") }
             try gpu.prepare()
             let device = gpu.device
             logger.info(
-                "lists are made on cuda:\(number), \(device.name), \(Output.bytes(device.memory))"
+                "computing on cuda:\(number), \(device.name), \(Output.bytes(device.memory))"
             )
             return gpu
         } catch let error as CUDAError {
             guard self == .automatic else { throw SettingsError("\(error)") }
             // Most machines have none; one that has something and cannot use it should say why.
             if case .absent = error {
-                logger.debug("lists are made on the processor: \(error)")
+                logger.debug("computing on the processor: \(error)")
             } else {
-                logger.warning("lists are made on the processor: \(error)")
+                logger.warning("computing on the processor: \(error)")
             }
             return nil
         }

@@ -28,7 +28,7 @@ struct WorkerOptions: ParsableArguments {
     @Option(help: "Jobs worked on at the same time. Default: one for each core.")
     var slots: Int?
 
-    @Option(help: "Where lists are made: auto, cpu, or a GPU: cuda:0.")
+    @Option(help: "Where lists are made and networks trained: auto, cpu, or a GPU: cuda:0.")
     var device: DeviceOption = .cpu
 
     @Option(help: "How log lines look: text or json.")

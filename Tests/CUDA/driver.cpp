@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A CUDA driver and an NVRTC without a device: kernels run on the CPU, from their own source. For tests on machines
+// A CUDA driver, an NVRTC and a cuBLAS without a device: kernels run on the CPU, from their own source. For tests on machines
 // that have no GPU: what they show is that the kernels compute what they should and that the driver is called
 // as it wants to be; not that a real one agrees.
 //
@@ -123,12 +123,29 @@ static bool isOurs(uint64_t address, size_t count) {
 }
 }
 
-#include KERNELS
+namespace topk {
+#include TOPK_KERNELS
+}
+namespace layers {
+#include LAYERS_KERNELS
+}
 
 static const std::map<std::string, void (*)(void**)> kernels = {
-    {"topk_pack", emulated::entry<topk_pack>},
-    {"topk_scan", emulated::entry<topk_scan>},
-    {"topk_finish", emulated::entry<topk_finish>},
+#define KERNEL(space, name) {#name, emulated::entry<space::name>}
+    KERNEL(topk, topk_pack),
+    KERNEL(topk, topk_scan),
+    KERNEL(topk, topk_finish),
+    KERNEL(layers, layers_embed),
+    KERNEL(layers, layers_sum_pieces),
+    KERNEL(layers, layers_squares),
+    KERNEL(layers, layers_update),
+    KERNEL(layers, layers_add_bias),
+    KERNEL(layers, layers_rectify_back),
+    KERNEL(layers, layers_dropout),
+    KERNEL(layers, layers_normalise),
+    KERNEL(layers, layers_normalise_back),
+    KERNEL(layers, layers_close),
+    KERNEL(layers, layers_softmax),
 };
 
 // A thread that has not said which device it means has none.
@@ -274,4 +291,40 @@ int nvrtcGetCUBIN(void*, char* bytes) { memcpy(bytes, "emulated", 8); return 0; 
 int nvrtcGetPTXSize(void*, size_t* size) { *size = 0; return 0; }
 int nvrtcGetPTX(void*, char*) { return 0; }
 const char* nvrtcGetErrorString(int) { return "NVRTC_ERROR"; }
+
+int cublasCreate_v2(void** handle) {
+    CALL(cublasCreate);
+    *handle = (void*)5;
+    return 0;
+}
+int cublasDestroy_v2(void*) { return 0; }
+// c = alpha · a · b + beta · c, by columns; what beta is zero for need not be a number.
+int cublasSgemm_v2(
+    void*, int transposesA, int transposesB, int m, int n, int k, const float* alpha, uint64_t a, int lda,
+    uint64_t b, int ldb, const float* beta, uint64_t c, int ldc
+) {
+    CALL(cublasSgemm);
+    auto last = [](int rows, int columns, int stride) { return 4 * ((columns - 1) * size_t(stride) + rows); };
+    if (m < 1 || n < 1 || k < 0 || ldc < m) return 7;
+    if (!emulated::isOurs(a, last(transposesA ? k : m, transposesA ? m : k, lda))) return 7;
+    if (!emulated::isOurs(b, last(transposesB ? n : k, transposesB ? k : n, ldb))) return 7;
+    if (!emulated::isOurs(c, last(m, n, ldc))) return 7;
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < m; i++) {
+            double sum = 0;
+            for (int p = 0; p < k; p++)
+                sum += (double)((float*)a)[transposesA ? p + size_t(i) * lda : i + size_t(p) * lda]
+                    * ((float*)b)[transposesB ? j + size_t(p) * ldb : p + size_t(j) * ldb];
+            float* to = (float*)c + i + size_t(j) * ldc;
+            *to = (float)(*alpha * sum) + (*beta == 0 ? 0 : *beta * *to);
+        }
+    return 0;
+}
+const char* cublasGetStatusString(int status) {
+    switch (status) {
+    case 3: return "CUBLAS_STATUS_ALLOC_FAILED";
+    case 7: return "CUBLAS_STATUS_INVALID_VALUE";
+    default: return "CUBLAS_STATUS_EXECUTION_FAILED";
+    }
+}
 }

@@ -23,14 +23,21 @@ struct KernelCompilerTests {
     @Test(arguments: [75, 80, 86, 89, 90, 100, 120])
     func `every kernel compiles for every card from 2018 on`(_ capability: Int) throws {
         let compiler = try KernelCompiler(for: 12_090, folders: folders)
-        let source = String(decoding: PackageResources.topk_cu, as: UTF8.self)
         let target = try compiler.target(for: capability)
         #expect(target.name == "sm_\(capability)")
-        let image = try compiler.compile(source, name: "topk", for: target)
-        // A cubin is an ELF file, and names its kernels.
-        #expect(image.prefix(4) == [0x7f, 0x45, 0x4c, 0x46])
-        let text = String(decoding: image, as: UTF8.self)
-        for kernel in ["topk_pack", "topk_scan", "topk_finish"] { #expect(text.contains(kernel)) }
+        for (name, source, count) in [
+            ("topk", PackageResources.topk_cu, 3), ("layers", PackageResources.layers_cu, 11),
+        ] {
+            let source = String(decoding: source, as: UTF8.self)
+            let image = try compiler.compile(source, name: name, for: target)
+            // A cubin is an ELF file, and names its kernels.
+            #expect(image.prefix(4) == [0x7f, 0x45, 0x4c, 0x46])
+            let text = String(decoding: image, as: UTF8.self)
+            let kernels = Set(source.matches(of: /\b\w+_\w+(?=\()/).map { String($0.output) })
+                .filter { $0.hasPrefix(name + "_") }
+            #expect(kernels.count == count)
+            for kernel in kernels { #expect(text.contains(kernel)) }
+        }
     }
 
     @Test func `a card that is newer than the compiler gets what its driver translates`() throws {

@@ -235,7 +235,7 @@ struct LayerKernelTests {
             weights.move(
                 0..<1,
                 by: gradient.buffer,
-                Optimiser(settings, step: step, of: 4) { 4 }
+                Optimiser(settings, step: step, of: 4, squares: 4)
             )
             for i in 0..<count {
                 let g = gradient.values[i] * 0.5

@@ -8,7 +8,7 @@ import Testing
 
 struct TwoTowerTests {
     /// 40 users with a group each, 24 items with tags and a price: a category, lists and numbers.
-    private func dataset(split: Split = .leaveLastOne(validation: false)) throws -> Dataset {
+    func dataset(split: Split = .leaveLastOne(validation: false)) throws -> Dataset {
         let folder = try TemporaryFolder()
         var (events, users, items) = ("user,item,time\n", "user,group\n", "item,tags,price\n")
         for user in 0..<40 {
@@ -85,7 +85,7 @@ struct TwoTowerTests {
                 chosen.map { Int32(users[$0]) },
                 chosen.enumerated().map { Int32(items[($1 * 5 + $0) % 24]) }
             )
-            let loss = network.learn(batch, step: step, of: 20)
+            let loss = try network.learn(batch, step: step, of: 20)
             #expect(abs(loss - wanted) < 1e-4, "step \(step)")
         }
     }
@@ -183,7 +183,7 @@ struct TwoTowerTests {
                 }
                 wanted += log(sum) - score(user, own) - bias(own)
             }
-            let loss = network.learn(batch(users, items), step: step, of: 3)
+            let loss = try network.learn(batch(users, items), step: step, of: 3)
             #expect(abs(loss - wanted / 30) < 1e-4, "step \(step)")
             past += drawing.items
             past = variant == .queue ? Array(past.suffix(25)) : []

@@ -17,7 +17,8 @@ package enum EmulatedGPU {
             arguments: [
                 "-std=c++20", "-O2", "-march=native", "-ffp-contract=off", "-fPIC", "-shared",
                 "-Wall",
-                "-DKERNELS=\"\(root)/Sources/Predictor/TopK/Device/topk.cu\"",
+                "-DTOPK_KERNELS=\"\(root)/Sources/Predictor/TopK/Device/topk.cu\"",
+                "-DLAYERS_KERNELS=\"\(root)/Sources/Predictor/Layers/Device/layers.cu\"",
                 "\(root)/Tests/CUDA/driver.cpp", "-o", "\(folder.path)/libcuda.so.1",
             ],
             output: .discarded,
@@ -26,10 +27,12 @@ package enum EmulatedGPU {
         guard result.terminationStatus.isSuccess else {
             throw Failure(description: result.standardError)
         }
-        try FileManager.default.createSymbolicLink(
-            atPath: "\(folder.path)/libnvrtc.so.12",
-            withDestinationPath: "libcuda.so.1"
-        )
+        for name in ["libnvrtc.so.12", "libcublas.so.12"] {
+            try FileManager.default.createSymbolicLink(
+                atPath: "\(folder.path)/\(name)",
+                withDestinationPath: "libcuda.so.1"
+            )
+        }
         return folder
     }
 

@@ -2,15 +2,17 @@
 package import CUDA
 private import Synchronization
 
-/// A GPU that lists are made with, and its kernels.
+/// A GPU that lists are made and networks are trained with, and its kernels.
 package final class GPU: Sendable {
     package let device: Device
     /// Whether everything goes there that can, or only what is worth the way.
     let takesAll: Bool
     private let compiler: KernelCompiler
     private let cache: String?
+    private let folders: [String]
     private let report: @Sendable (CUDAError) -> Void
     private let compiled = Mutex<[String: Kernels]>([:])
+    private let made = Mutex<MatrixProducts?>(nil)
     private let isLost = Mutex(false)
     private let lastReport = Mutex<ContinuousClock.Instant?>(nil)
 
@@ -26,27 +28,9 @@ package final class GPU: Sendable {
         device = try Device(number: number, folders: folders)
         compiler = try KernelCompiler(for: device.driverVersion, folders: folders)
         self.cache = cache
+        self.folders = folders
         self.takesAll = takesAll
         self.report = report
-    }
-
-    /// Compiles all kernels, and has them compute something that a processor computes too: what is wrong
-    /// with a card, its driver or the kernels is known before anything is made with them.
-    package func prepare() throws {
-        var generator = SeededGenerator(seed: 1)
-        func random(_ rows: Int) -> Matrix {
-            let values = (0..<rows * 20).map { _ in generator.unitFloat() * 2 - 1 }
-            return Matrix(rows: rows, columns: 20, values: values)
-        }
-        let (queries, items) = (random(130), random(1000))
-        let excluded = (0..<queries.rows).map { query in
-            (0..<Int32(items.rows)).filter { ($0 + Int32(query)) % 7 == 0 }
-        }
-        let index = try TopKIndex(items, on: self)
-        func lists(_ pass: TopKIndex.Pass) throws -> TopKLists {
-            try index.search(queries, k: 15, excluded: excluded, pass: pass)
-        }
-        guard try lists(.gpu) == lists(.float32) else { throw CUDAError.wrong(kernel: "topk") }
     }
 
     /// Compiled when they are first asked for; within `Device.use`.
@@ -72,12 +56,22 @@ package final class GPU: Sendable {
         }
     }
 
+    /// Opened when they are first asked for; within `Device.use`.
+    func products() throws -> MatrixProducts {
+        try made.withLock { made in
+            if let made { return made }
+            let products = try MatrixProducts(on: device, folders: folders)
+            made = products
+            return products
+        }
+    }
+
     /// False once it has failed: a device that was lost is not there again before the process is another.
     var isUsable: Bool { isLost.withLock { !$0 } }
 
     /// What could not be done on it is done elsewhere; of room there may be more the next time.
     func failed(_ error: CUDAError) {
-        if !error.isOfRoom { isLost.withLock { $0 = true } }
+        if error.isOfDevice { isLost.withLock { $0 = true } }
         let isNew = lastReport.withLock { last in
             if last.map({ .now - $0 < .seconds(60) }) ?? false { return false }
             last = .now

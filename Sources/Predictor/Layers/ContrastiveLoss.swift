@@ -137,7 +137,7 @@ private import Executors
 
 extension [ContrastiveLoss.Copy] {
     /// The first of this query or a later one.
-    fileprivate func place(of query: Int) -> Int {
+    func place(of query: Int) -> Int {
         var (low, high) = (0, count)
         while low < high {
             let middle = (low + high) / 2

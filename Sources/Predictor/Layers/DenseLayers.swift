@@ -3,7 +3,7 @@
 /// Dense layers one behind the other, with dropout before each.
 @safe final class DenseLayers: @unchecked Sendable {
     let layers: [Linear]
-    private let dropout: Dropout
+    let dropout: Dropout
     private let threads: Int
     /// The input of each layer, and what the last one makes; and their gradients.
     private let values: [RowBuffer]
@@ -65,8 +65,11 @@
     }
 
     private func drop(_ x: RowBuffer, _ place: Int, _ step: Int) {
-        dropout.apply(to: x, step: step &* layers.count &+ place, threads: threads)
+        dropout.apply(to: x, step: dropoutStep(step, place), threads: threads)
     }
+
+    /// Each layer closes other places.
+    func dropoutStep(_ step: Int, _ place: Int) -> Int { step &* layers.count &+ place }
 
     var gradients: [Gradient] { layers.flatMap(\.gradients) }
 

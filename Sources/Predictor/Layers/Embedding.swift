@@ -9,7 +9,7 @@ private import Executors
 /// is sparse: only rows that were used are moved, and each of them once a step.
 @safe final class Embedding: Sendable {
     let table: Parameter
-    private let uses: RowUses
+    let uses: RowUses
 
     var width: Int { table.columns }
 

@@ -11,7 +11,7 @@ private import Tables
         var begin: @Sendable (inout SeededGenerator) -> Float
     }
 
-    private enum Source {
+    enum Source {
         /// The entity's own index; one more row for those that training did not meet.
         case id(Embedding)
         case codes(Embedding, Column<Int32>)
@@ -19,7 +19,7 @@ private import Tables
         case numbers(Column<Float>)
     }
 
-    private struct Field: @unchecked Sendable {
+    struct Field: @unchecked Sendable {
         /// Of ids: empty.
         let name: String
         let source: Source
@@ -34,7 +34,7 @@ private import Tables
         }
     }
 
-    private let fields: [Field]
+    let fields: [Field]
     private let entity: Feature.Entity
     /// Whether training meets each of them.
     let isMet: [Bool]
@@ -93,18 +93,15 @@ private import Tables
         }
     }
 
-    /// Writes the rows of these.
-    func forward(_ entities: [Int32], into x: RowBuffer, threads: Int) {
-        x.resize(rows: entities.count)
+    /// Takes the entities of a batch.
+    func use(_ entities: [Int32]) {
         for field in fields {
             switch field.source {
             case .id(let embedding):
                 let unknown = Int32(isMet.count)
                 embedding.use(entities.lazy.map { self.isMet[Int($0)] ? $0 : unknown })
-                embedding.forward(into: x, column: field.column, threads: threads)
             case .codes(let embedding, let codes):
                 embedding.use(entities.lazy.map { codes[Int($0)] })
-                embedding.forward(into: x, column: field.column, threads: threads)
             case .lists(let embedding, let codes, let offsets):
                 var values: [Int32] = []
                 var ends: [Int32] = [0]
@@ -114,11 +111,20 @@ private import Tables
                     ends.append(Int32(values.count))
                 }
                 embedding.use(values, offsets: ends)
-                embedding.forward(into: x, column: field.column, threads: threads)
-            case .numbers(let numbers):
-                for (row, entity) in entities.enumerated() {
-                    unsafe x.row(row)[field.column] = numbers[Int(entity)]
-                }
+            case .numbers: break
+            }
+        }
+    }
+
+    /// Takes these, and writes their rows.
+    func forward(_ entities: [Int32], into x: RowBuffer, threads: Int) {
+        use(entities)
+        x.resize(rows: entities.count)
+        for field in fields {
+            field.embedding?.forward(into: x, column: field.column, threads: threads)
+            guard case .numbers(let numbers) = field.source else { continue }
+            for (row, entity) in entities.enumerated() {
+                unsafe x.row(row)[field.column] = numbers[Int(entity)]
             }
         }
     }

@@ -47,6 +47,8 @@ package struct OptimiserSettings: Sendable, Codable, Equatable {
 
     package init() {}
 
+    var clips: Bool { clip > 0 }
+
     /// What gradients are to be multiplied with, by the sum of their squares.
     fileprivate func clipped(_ squares: Double) -> Float {
         // Of gradients that are no numbers nothing is left: the loss tells of it.
@@ -71,13 +73,13 @@ struct Optimiser: Sendable {
     private var kernel: larder_optimiser
 
     /// `step`: from 0, of the schedule's; `after`: steps of earlier schedules; `squares`: the sum of
-    /// those of all gradients, for those who clip.
+    /// those of all gradients, where the settings clip.
     init(
         _ settings: OptimiserSettings,
         step: Int,
         of steps: Int,
         after earlier: Int = 0,
-        squares: () -> Double = { 0 }
+        squares: Double? = nil
     ) {
         kernel = larder_optimiser()
         switch settings.kind {
@@ -92,7 +94,7 @@ struct Optimiser: Sendable {
         kernel.decay = Float(settings.weightDecay)
         kernel.unbias1 = Float(1 / (1 - pow(0.9, Double(earlier + step + 1))))
         kernel.unbias2 = Float(1 / (1 - pow(0.999, Double(earlier + step + 1))))
-        kernel.scale = settings.clip > 0 ? settings.clipped(squares()) : 1
+        kernel.scale = squares.map { settings.clipped($0) } ?? 1
     }
 
     func move(

@@ -7,7 +7,11 @@ protocol Learner: AnyObject, HasParameters {
     /// Moves the weights; returns the mean loss of the examples.
     ///
     /// Whatever is random depends on the step, not on earlier ones, so that a training can go on.
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) -> Double
+    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double
+    /// Brings to the parameters what was learned elsewhere.
+    func settle() throws
+    /// Such as NVIDIA H200, where it learns there; nil: on the processor.
+    var device: String? { get }
     /// How good it is on what was kept back, more is better; nil where nothing was.
     func validate(_ progress: (Double) throws -> Void) throws -> Double?
     /// What it keeps between steps beside its parameters.
@@ -16,6 +20,8 @@ protocol Learner: AnyObject, HasParameters {
 }
 
 extension Learner {
+    func settle() throws {}
+    var device: String? { nil }
     var memory: [String: Tensor] { [:] }
     func remember(from file: TensorFile) throws(PredictorError) {}
 }
@@ -38,9 +44,11 @@ package struct TrainingProgress {
     package let validation: Double?
     /// The best look so far.
     package let best: Double?
+    /// The GPU that learned it; nil: the processor did.
+    package let device: String?
     /// No step follows in this run of the training.
     package let isLast: Bool
-    fileprivate let write: (String) throws(PredictorError) -> Void
+    fileprivate let write: (String) throws -> Void
 
     /// Tells of all windows instead of one.
     mutating func enter(window place: Int, of count: Int, _ walk: SessionWalk) {
@@ -50,7 +58,7 @@ package struct TrainingProgress {
     }
 
     /// Writes what a training needs to go on from here and end in the same weights.
-    package func writeState(to folder: String) throws(PredictorError) { try write(folder) }
+    package func writeState(to folder: String) throws { try write(folder) }
 }
 
 /// What came of a training.
@@ -63,6 +71,8 @@ package struct TrainingOutcome: Sendable, Codable, Equatable {
     package var validation: Double?
     /// Of a training over windows.
     package var windows: [WindowReport]?
+    /// The GPU that learned it to its end; nil: the processor did.
+    package var device: String?
 }
 
 /// Epochs of steps, with looks at the validation part, an early end, and states to go on from.
@@ -130,7 +140,7 @@ struct TrainingLoop {
             while position.step < end, !isPast(position) {
                 let epoch = position.step / ofEpoch
                 try loader.forEachBatch(ofEpoch: epoch, from: position.step % ofEpoch) { batch in
-                    let loss = learner.learn(batch, step: position.step, of: steps)
+                    let loss = try learner.learn(batch, step: position.step, of: steps)
                     position.step += 1
                     guard loss.isFinite else { throw diverged(position.step) }
                     let isEnd = position.step == end
@@ -144,6 +154,7 @@ struct TrainingLoop {
                 }
             }
         } catch is Enough {}
+        try learner.settle()
         if position.best != nil, position.bestStep != position.step {
             for (values, (_, parameter)) in zip(position.bestValues, learner.parameters) {
                 parameter.values.fill(values)
@@ -152,7 +163,8 @@ struct TrainingLoop {
         return TrainingOutcome(
             steps: position.best == nil ? position.step : position.bestStep,
             stepsOfEpoch: ofEpoch,
-            validation: position.best
+            validation: position.best,
+            device: learner.device
         )
     }
 
@@ -162,6 +174,7 @@ struct TrainingLoop {
     }
 
     private func look(_ position: inout Position, _ stop: () throws -> Void) throws -> Double? {
+        try learner.settle()
         // The loss was of the weights before this step.
         guard learner.parameters.allSatisfy(\.parameter.values.isFinite) else {
             throw diverged(position.step)
@@ -196,8 +209,9 @@ struct TrainingLoop {
                 loss: loss,
                 validation: validation,
                 best: position.best,
+                device: learner.device,
                 isLast: isLast
-            ) { folder throws(PredictorError) in try write(position, to: folder) }
+            ) { folder in try write(position, to: folder) }
         )
     }
 
@@ -210,7 +224,8 @@ struct TrainingLoop {
 
     // MARK: states
 
-    private func write(_ position: Position, to folder: String) throws(PredictorError) {
+    private func write(_ position: Position, to folder: String) throws {
+        try learner.settle()
         var tensors = learner.tensors
         for (name, tensor) in learner.memory { tensors[Self.memoryName(name)] = tensor }
         tensors["position"] = .int64(

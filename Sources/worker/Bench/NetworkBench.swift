@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
+import CUDA
 import Foundation
 import Predictor
 import Tables
@@ -11,7 +12,8 @@ struct NetworkBenchCommand: ParsableCommand {
         discussion: """
             Of a session transformer also how many sessions a second are answered. With --trace, what \
             a first step of the others left of the weights, the batches and losses of the next ones, \
-            and the weights at their end are written, for another program to repeat.
+            and the weights at their end are written, for another program to repeat. With a GPU, its \
+            losses are compared with those that a processor has from the same weights.
             """
     )
 
@@ -20,10 +22,17 @@ struct NetworkBenchCommand: ParsableCommand {
     var dataset: String
     @Option(help: "Steps that are timed, after five that are not.") var steps = 40
     @Option(help: "A folder for begin/, end/ and trace.safetensors.") var trace: String?
+    @Option(help: "What trains: cpu, or a GPU: cuda:0.") var device: DeviceOption = .cpu
     @Flag(help: "Machine-readable.") var json = false
 
     func validate() throws {
         guard steps > 0 else { throw ValidationError("--steps is \(steps), but must be 1 or more") }
+        guard device != .automatic else {
+            throw ValidationError("--device is cpu, or a GPU: cuda:0")
+        }
+        guard device == .cpu || trace == nil else {
+            throw ValidationError("--trace is for --device cpu")
+        }
     }
 
     private struct Enough: Error {}
@@ -31,6 +40,8 @@ struct NetworkBenchCommand: ParsableCommand {
     func run() throws {
         let pipeline = try PipelineParser.parse(file: pipeline)
         let data = try BenchDataset.open(dataset, pipeline)
+        let gpu = try gpu()
+        if let gpu { try compare(pipeline, data, gpu) }
         var events: [Int32] = []
         var users: [Int32] = []
         var items: [Int32] = []
@@ -60,18 +71,7 @@ struct NetworkBenchCommand: ParsableCommand {
             }
         }
         do {
-            switch (pipeline.model, pipeline.rank?.model) {
-            case (_, .ratingMLP(let settings)):
-                _ = try RatingMLP.train(data, on: .forTraining, settings, progress: tell)
-            case (.twoTower(let settings), _):
-                _ = try TwoTower.train(data, on: .forTraining, settings, progress: tell)
-            case (.sessionTransformer(let settings), _):
-                guard trace == nil else {
-                    throw ValidationError("--trace is for two-tower and rating-mlp")
-                }
-                _ = try SessionTransformer.train(data, on: .forTraining, settings, progress: tell)
-            default: throw ValidationError("the pipeline has no network")
-            }
+            try train(pipeline, data, gpu, tell)
             throw ValidationError("its training has less than \(steps) steps: raise `epochs:`")
         } catch is Enough {}
         if let trace {
@@ -98,6 +98,64 @@ struct NetworkBenchCommand: ParsableCommand {
             value: ProcessMemory.peakMiB - before,
             unit: "MiB"
         ).show(json: json)
+    }
+
+    private func gpu() throws -> GPU? {
+        guard case .cuda(let number) = device else { return nil }
+        let gpu = try GPU(number: number, folders: DeviceOption.folders) { error in
+            FileHandle.standardError.write(Data("warning: \(error)\n".utf8))
+        }
+        try gpu.prepare()
+        return gpu
+    }
+
+    private func train(
+        _ pipeline: Pipeline,
+        _ data: Dataset,
+        _ gpu: GPU?,
+        _ tell: (TrainingProgress) throws -> Void
+    ) throws {
+        switch (pipeline.model, pipeline.rank?.model) {
+        case (_, .ratingMLP(let settings)):
+            _ = try RatingMLP.train(data, on: .forTraining, settings, progress: tell)
+        case (.twoTower(let settings), _):
+            _ = try TwoTower.train(data, on: .forTraining, settings, gpu: gpu, progress: tell)
+        case (.sessionTransformer(let settings), _):
+            guard trace == nil else {
+                throw ValidationError("--trace is for two-tower and rating-mlp")
+            }
+            _ = try SessionTransformer.train(data, on: .forTraining, settings, progress: tell)
+        default: throw ValidationError("the pipeline has no network")
+        }
+    }
+
+    /// Losses of both from the same weights.
+    private func compare(_ pipeline: Pipeline, _ data: Dataset, _ gpu: GPU) throws {
+        let most = 100
+        func losses(_ gpu: GPU?) throws -> [Double] {
+            var losses: [Double] = []
+            do {
+                try train(pipeline, data, gpu) { progress in
+                    losses.append(progress.loss)
+                    if gpu != nil, progress.device == nil {
+                        throw SettingsError("this network was not trained on the GPU")
+                    }
+                    if losses.count == most { throw Enough() }
+                }
+            } catch is Enough {}
+            return losses
+        }
+        let pairs = try zip(losses(gpu), losses(nil))
+        let apart = pairs.map { abs($0 - $1) }.max() ?? 0
+        try Measurement(
+            what: "losses of \(most) steps, beside the processor's",
+            value: apart * 1e6,
+            unit: "millionths apart at most",
+            note: gpu.device.name
+        ).show(json: json)
+        guard apart < 1e-3 else {
+            throw SettingsError("the GPU's losses are not the processor's: do not use it")
+        }
     }
 
     /// Lists of all sessions, by a model that was trained for a moment.

@@ -4,6 +4,7 @@ import Artifacts
 import CacheWriter
 import Foundation
 import Jobs
+import Logging
 import Predictor
 import Tables
 
@@ -19,6 +20,7 @@ struct ReproduceCommand: AsyncParsableCommand {
 
     @Argument(help: "The feed.") var feed: String
     @Argument(help: "The release. Default: the live one.") var release: Int?
+    @Option(help: "Where it is trained: cpu, auto, or cuda:N.") var device = DeviceOption.cpu
     @OptionGroup var stores: StoreOptions
 
     private struct Answer: Encodable {
@@ -31,10 +33,18 @@ struct ReproduceCommand: AsyncParsableCommand {
         let lists: Int
         let sameLists: Int
         let threads: Int
+        /// The GPUs that trained it, then and now; nil: a processor did.
+        let device: String?
+        let againOn: String?
     }
 
     func run() async throws {
         try await stores.withServices { services, _ in
+            var services = services
+            services.gpu = try device.gpu(
+                home: stores.homeFolder(),
+                WorkerOptions.LogFormat.text.logger(.warning)
+            )
             let released = try await services.released(feed, release)
             let answer = try await again(released, services)
             if stores.json {
@@ -60,7 +70,11 @@ struct ReproduceCommand: AsyncParsableCommand {
             JobContext(job)
         )
         let step = TrainStep(input)
-        let artifact = try step.again(.retrieval, as: released.about, into: store)
+        let (artifact, againOn) = try step.again(.retrieval, as: released.about, into: store)
+        let training = try released.results.find(
+            RunPlan.Stage.retrieval.refitName,
+            TrainResult.self
+        )
         let rank = try released.pipeline.rank.map { rank in
             let original = try released.results.get(
                 RunPlan.Stage.ranking.refitName,
@@ -69,7 +83,7 @@ struct ReproduceCommand: AsyncParsableCommand {
             let about = try services.artifacts.get(kind: "model", original)
                 .manifest(TrainStep.About.self)
             return RankStage(
-                try RatingModel(from: step.again(.ranking, as: about, into: store).folder),
+                try RatingModel(from: step.again(.ranking, as: about, into: store).model.folder),
                 candidates: rank.candidates
             )
         }
@@ -92,7 +106,9 @@ struct ReproduceCommand: AsyncParsableCommand {
             isSameModel: artifact.id == released.release.model,
             lists: samples.count,
             sameLists: same,
-            threads: released.about.settings.threads
+            threads: released.about.settings.threads,
+            device: training?.outcome?.device,
+            againOn: againOn
         )
     }
 
@@ -118,8 +134,14 @@ struct ReproduceCommand: AsyncParsableCommand {
         )
         print("\(answer.sameLists) of \(answer.lists) lists are the same, byte for byte")
         guard !answer.isSameModel else { return }
+        if answer.device != answer.againOn {
+            let hint = answer.againOn == nil ? "; --device trains on one" : ""
+            return print(
+                "it was trained on \(answer.device ?? "a processor"), again on \(answer.againOn ?? "a processor")\(hint)"
+            )
+        }
         print(
-            answer.threads > 1
+            answer.threads > 1 && answer.device == nil
                 ? "it was trained by \(answer.threads) threads, whose order is never the same twice"
                 : "another processor, or another version of larder, may round otherwise"
         )

@@ -87,6 +87,7 @@ struct ModelTraining {
                         epochs: course.epochs,
                         until: course.until,
                         from: state,
+                        gpu: input.services.gpu,
                         progress: progress,
                         stop: input.context.checkStop
                     )

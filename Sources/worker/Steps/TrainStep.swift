@@ -95,13 +95,14 @@ struct TrainStep {
         return try JobResult(result)
     }
 
-    /// Trains once more what the run trained for its lists, whatever has been done; the model goes
-    /// into `store`.
+    /// Trains once more what the run trained for its lists, whatever has been done.
+    ///
+    /// The model goes into `store`; also told is the GPU that trained it.
     func again(
         _ stage: RunPlan.Stage,
         as about: About,
         into store: ArtifactStore
-    ) throws -> Artifact {
+    ) throws -> (model: Artifact, device: String?) {
         let (_, dataset) = try input.dataset()
         let base =
             try about.base.map {
@@ -110,7 +111,8 @@ struct TrainStep {
         var course = ModelTraining.Course()
         course.epochs = try refitEpochs(stage)
         let trained = try ModelTraining(input, about, course).train(dataset, .all, after: base)
-        return try store.add(kind: "model", about: about) { try trained.write($0) }
+        let model = try store.add(kind: "model", about: about) { try trained.write($0) }
+        return (model, trained.outcome?.device)
     }
 
     private func model(_ arguments: Arguments) throws -> Pipeline.Model {

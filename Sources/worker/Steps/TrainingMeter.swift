@@ -53,6 +53,7 @@ struct TrainingMeter {
             message += ", best \(validation) \(String(format: "%.4f", best))"
         }
         message += ", \(Int(speed / 1000))k examples/s"
+        if let device = progress.device { message += " on \(device)" }
         input.context.progress(progress.fraction, message)
         input.context.metric("\(name)/loss", step: progress.step, value: mean)
         input.context.metric("\(name)/examples-per-second", step: progress.step, value: speed)

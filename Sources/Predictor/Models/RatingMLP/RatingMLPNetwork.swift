@@ -147,9 +147,13 @@ private import Tables
         PairSum.backward(dense.inputGradient, y: dense.input, threads: threads)
         users.backward(dense.inputGradient, threads: threads)
         items.backward(dense.inputGradient, threads: threads)
-        let optimiser = Optimiser(settings.optimiser, step: step, of: steps) {
-            users.squares + items.squares + dense.gradients.squares
-        }
+        let optimiser = Optimiser(
+            settings.optimiser,
+            step: step,
+            of: steps,
+            squares: settings.optimiser.clips
+                ? users.squares + items.squares + dense.gradients.squares : nil
+        )
         dense.gradients.update(optimiser, threads: threads)
         users.update(optimiser, threads: threads)
         items.update(optimiser, threads: threads)

@@ -128,7 +128,7 @@ private import Tables
             step: step,
             of: steps,
             after: walk.steps,
-            squares: { gradients.squares + loss.squares }
+            squares: settings.optimiser.clips ? gradients.squares + loss.squares : nil
         )
         gradients.update(optimiser, threads: settings.threads)
         loss.update(optimiser)

@@ -6,7 +6,7 @@
 @safe final class NegativeQueue {
     private let capacity: Int
     private let columns: Int
-    private var vectors: [Float] = []
+    private(set) var vectors: [Float] = []
     /// The item of each, the oldest first.
     private var items: [Int32] = []
     /// What is added to the logits of each.
@@ -42,11 +42,13 @@
         }
     }
 
+    var isKept: Bool { capacity > 0 }
+
     /// Takes the vectors of a batch, and lets the oldest go.
     ///
     /// `biases`: as those of one copy of each.
-    func push(_ own: RowBuffer, _ batch: [Int32], biases batchBiases: [Float]) {
-        guard capacity > 0 else { return }
+    func push(_ own: [Float], _ batch: [Int32], biases batchBiases: [Float]) {
+        guard isKept else { return }
         let surplus = max(0, items.count + batch.count - capacity)
         let gone = min(surplus, items.count)
         items.removeFirst(gone)
@@ -55,7 +57,7 @@
         let kept = min(batch.count, capacity)
         items += batch.suffix(kept)
         biases += batchBiases.suffix(kept)
-        vectors += own.values.suffix(kept * columns)
+        vectors += own.suffix(kept * columns)
     }
 
     var tensors: [String: Tensor] {

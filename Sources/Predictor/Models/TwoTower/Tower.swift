@@ -4,8 +4,8 @@
 @safe final class Tower: HasParameters, @unchecked Sendable {
     let input: EntityInput
     private let name: String
-    private let dense: DenseLayers
-    private let normalise: Normalise?
+    let dense: DenseLayers
+    let normalise: Normalise?
     private let normalised: RowBuffer
     private let threads: Int
 

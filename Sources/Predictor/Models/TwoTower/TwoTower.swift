@@ -10,6 +10,7 @@ package enum TwoTower {
     ///
     /// With validation events, those of later parts than were trained on, it ends with the weights
     /// that rank the whole catalogue best for them. `epochs`: train so long instead, as a refit does.
+    /// `gpu`: where it learns, if it is usable and has room.
     /// `share`: of all steps, where it stops, to go on from its last state another time.
     /// `progress` is called after each step, `stop` while the validation part is ranked; either may
     /// throw to stop.
@@ -20,6 +21,7 @@ package enum TwoTower {
         epochs: Double? = nil,
         until share: Double = 1,
         from folder: String? = nil,
+        gpu: GPU? = nil,
         progress: (TrainingProgress) throws -> Void = { _ in },
         stop: () throws -> Void = {}
     ) throws -> (model: RetrievalModel, outcome: TrainingOutcome) {
@@ -27,7 +29,8 @@ package enum TwoTower {
             dataset,
             on: parts,
             settings,
-            validates: epochs == nil && !parts.contains(.validation)
+            validates: epochs == nil && !parts.contains(.validation),
+            on: gpu
         )
         let outcome = try TrainingLoop(
             network,

@@ -13,12 +13,14 @@ private import Tables
     /// What the queries of the loss are compared with, where there is a queue.
     private let joined: RowBuffer
     private let validation: Validation?
+    private let training: DeviceTraining<DeviceTwoTower>?
 
     init(
         _ dataset: Dataset,
         on parts: Set<Part>,
         _ settings: TwoTowerSettings,
-        validates: Bool
+        validates: Bool,
+        on gpu: GPU? = nil
     ) throws(PredictorError) {
         self.settings = settings
         try TrainingMemory.check(
@@ -61,20 +63,52 @@ private import Tables
         queue = NegativeQueue(capacity: settings.queue, columns: users.width)
         joined = RowBuffer(columns: users.width)
         validation = validates ? Validation(dataset, seed: settings.training.seed) : nil
+        training = DeviceTraining(gpu) { [users, items] layers in
+            try DeviceTwoTower(
+                users: users,
+                items: items,
+                temperature: settings.temperature,
+                layers
+            )
+        }
     }
 
     var parameters: [(name: String, parameter: Parameter)] { users.parameters + items.parameters }
     var memory: [String: Tensor] { queue.tensors }
     func remember(from file: TensorFile) throws(PredictorError) { try queue.restore(from: file) }
 
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) -> Double {
+    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double {
         candidates.fill(batch.items, step: step)
+        var targets = candidates.targets
+        if queue.isKept {
+            queue.add(to: &targets, items: batch.items, first: candidates.items.count)
+        }
+        let onDevice = try training?.learn { device in
+            try device.learn(
+                users: batch.users,
+                items: candidates.items,
+                targets,
+                earlier: queue.isKept ? queue.vectors : nil,
+                keep: { queue.push($0, candidates.items, biases: candidates.biases) },
+                settings.optimiser,
+                step: step,
+                of: steps
+            )
+        }
+        let value = onDevice ?? learn(batch, targets, step: step, of: steps)
+        return value + candidates.addedLoss
+    }
+
+    private func learn(
+        _ batch: LoadedBatch,
+        _ targets: ContrastiveLoss.Targets,
+        step: Int,
+        of steps: Int
+    ) -> Double {
         let q = users.forward(batch.users, step: step)
         let own = items.forward(candidates.items, step: step)
-        var targets = candidates.targets
         var c = own
-        if settings.queue > 0 {
-            queue.add(to: &targets, items: batch.items, first: own.rows)
+        if queue.isKept {
             queue.join(own, into: joined)
             c = joined
         }
@@ -86,16 +120,22 @@ private import Tables
             dc: items.gradient,
             rowsOfC: own.rows
         )
-        queue.push(own, candidates.items, biases: candidates.biases)
+        if queue.isKept { queue.push(own.values, candidates.items, biases: candidates.biases) }
         users.backward(step: step)
         items.backward(step: step)
-        let optimiser = Optimiser(settings.optimiser, step: step, of: steps) {
-            users.squares + items.squares
-        }
+        let optimiser = Optimiser(
+            settings.optimiser,
+            step: step,
+            of: steps,
+            squares: settings.optimiser.clips ? users.squares + items.squares : nil
+        )
         users.update(optimiser)
         items.update(optimiser)
-        return value + candidates.addedLoss
+        return value
     }
+
+    var device: String? { training?.name }
+    func settle() throws { try training?.settle() }
 
     func validate(_ progress: (Double) throws -> Void) throws -> Double? {
         guard let validation, !validation.isEmpty else { return nil }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+import CUDA
+
+/// What a step takes to the device, in one piece: each transfer takes longer to begin than most take to run.
+final class DeviceBatch {
+    /// Where something is that was added.
+    struct Part<Element: BitwiseCopyable> {
+        fileprivate let offset: Int
+        let count: Int
+    }
+
+    private let device: Device
+    private var bytes: [UInt8] = []
+    private var array: DeviceArray<UInt8>
+
+    init(on device: Device) throws(CUDAError) {
+        self.device = device
+        array = try DeviceArray(0, on: device)
+    }
+
+    func begin() { bytes.removeAll(keepingCapacity: true) }
+
+    func add<Element>(_ values: [Element]) -> Part<Element> {
+        bytes += [UInt8](repeating: 0, count: (16 - bytes.count % 16) % 16)
+        let offset = bytes.count
+        unsafe values.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
+        return Part(offset: offset, count: values.count)
+    }
+
+    func send() throws(CUDAError) {
+        if bytes.count > array.count {
+            array = try DeviceArray(bytes.count + bytes.count / 2, on: device)
+        }
+        try array.upload(bytes[...])
+    }
+
+    /// Nil: a null pointer; `first`: the element that it points to.
+    func append<Element>(
+        _ part: Part<Element>?,
+        from first: Int = 0,
+        to arguments: inout Kernel.Arguments
+    ) {
+        guard let part else { return arguments.append(nil as DeviceArray<UInt8>?) }
+        arguments.append(array, from: part.offset + first * MemoryLayout<Element>.stride)
+    }
+}

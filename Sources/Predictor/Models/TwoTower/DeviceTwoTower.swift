@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+import CUDA
+
+/// The towers of a two-tower network and the loss between them, on a device: the same steps as on a processor, but
+/// for the last bits.
+final class DeviceTwoTower: DeviceTwin {
+    private let batch: DeviceBatch
+    private let users: DeviceTower
+    private let items: DeviceTower
+    private let loss: DeviceContrastiveLoss
+    /// What queries are compared with, where there is a queue of earlier vectors.
+    private let joined: DeviceMatrix
+    private(set) var isMoving = false
+
+    init(users: Tower, items: Tower, temperature: Double, _ layers: DeviceLayers) throws {
+        batch = layers.batch
+        self.users = try DeviceTower(users, layers)
+        self.items = try DeviceTower(items, layers)
+        loss = try DeviceContrastiveLoss(temperature: temperature, layers)
+        joined = try layers.matrix(columns: users.width)
+    }
+
+    var parameters: [DeviceParameter] { users.parameters + items.parameters }
+
+    /// Moves the weights; returns the loss.
+    ///
+    /// `keep` is given the vectors of the items where `earlier` has others, which are compared with too.
+    func learn(
+        users queries: [Int32],
+        items candidates: [Int32],
+        _ targets: ContrastiveLoss.Targets,
+        earlier: [Float]?,
+        keep: ([Float]) -> Void,
+        _ settings: OptimiserSettings,
+        step: Int,
+        of steps: Int
+    ) throws -> Double {
+        isMoving = false
+        batch.begin()
+        users.stage(queries)
+        items.stage(candidates)
+        loss.stage(targets)
+        try batch.send()
+        let q = try users.forward(step: step)
+        let own = try items.forward(step: step)
+        var c = own
+        var values: [Float]?
+        if let earlier {
+            // A queue lives on the processor: it is small beside what a step computes.
+            let new = try own.values()
+            try joined.resize(rows: own.rows + earlier.count / own.columns)
+            try joined.array.upload((new + earlier)[...])
+            values = new
+            c = joined
+        }
+        try loss.run(q, c, dq: users.gradient, dc: items.gradient, rowsOfC: own.rows)
+        let gradients = try users.backward(step: step) + items.backward(step: step)
+        let optimiser = Optimiser(
+            settings,
+            step: step,
+            of: steps,
+            squares: settings.clips ? try gradients.reduce(0) { try $0 + $1.squares() } : nil
+        )
+        isMoving = true
+        for gradient in gradients { try gradient.update(optimiser) }
+        if let values { keep(values) }
+        return try loss.loss()
+    }
+}

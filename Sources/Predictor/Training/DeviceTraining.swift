@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import CUDA
+
+/// What of a network learns on a device.
+protocol DeviceTwin: AnyObject {
+    var parameters: [DeviceParameter] { get }
+    /// Whether the step that is under way has begun to move them.
+    var isMoving: Bool { get }
+}
+
+/// Has a network learn on a device, where there is one and for as long as that has room for it.
+final class DeviceTraining<Twin: DeviceTwin> {
+    private let gpu: GPU
+    private let make: (DeviceLayers) throws -> Twin
+    private var twin: Twin?
+    private var isOver = false
+
+    /// The device, once it learns and while it does.
+    var name: String? { twin == nil ? nil : gpu.device.name }
+
+    /// Nil without a device.
+    ///
+    /// `make` is called at the first step, when states have been read.
+    init?(_ gpu: GPU?, _ make: @escaping (DeviceLayers) throws -> Twin) {
+        guard let gpu, gpu.isUsable else { return nil }
+        self.gpu = gpu
+        self.make = make
+    }
+
+    /// A step; nil where the processor is to do it, on which what was learned before is then.
+    ///
+    /// A device that is lost has what it learned no more: that is thrown.
+    func learn(_ step: (Twin) throws -> Double) throws -> Double? {
+        guard !isOver else { return nil }
+        do {
+            return try gpu.device.use {
+                let twin = try twin ?? make(try DeviceLayers(gpu))
+                self.twin = twin
+                return try step(twin)
+            }
+        } catch let error as CUDAError {
+            gpu.failed(error)
+            if let twin {
+                guard error.isOfRoom, !twin.isMoving else { throw error }
+                try settle()
+            }
+            (twin, isOver) = (nil, true)
+            return nil
+        }
+    }
+
+    /// Brings what was learned to the parameters of the network.
+    func settle() throws {
+        guard let twin else { return }
+        do {
+            try gpu.device.use { for parameter in twin.parameters { try parameter.settle() } }
+        } catch let error as CUDAError {
+            gpu.failed(error)
+            throw error
+        }
+    }
+}

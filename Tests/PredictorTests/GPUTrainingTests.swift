@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+import CUDA
+import Foundation
+import Synchronization
+import Tables
+import TestSupport
+import Testing
+
+@testable import Predictor
+
+extension GPUTests {
+    /// Networks that learn on a GPU: on a driver that runs the very kernels on the CPU.
+    struct Training {
+        private let folder: String
+        private let dataset: Dataset
+
+        init() async throws {
+            folder = try await EmulatedGPU.folder()
+            EmulatedGPU.set(memory: nil)
+            EmulatedGPU.set(failure: nil)
+            dataset = try TwoTowerTests().dataset(split: .leaveLastOne(validation: true))
+        }
+
+        private final class Reports: Sendable {
+            private let errors = Mutex<[CUDAError]>([])
+            func add(_ error: CUDAError) { errors.withLock { $0.append(error) } }
+            var all: [CUDAError] { errors.withLock { $0 } }
+        }
+
+        private func gpu(_ reports: Reports = Reports()) throws -> GPU {
+            try GPU(folders: [folder]) { reports.add($0) }
+        }
+
+        enum Variant: String, CaseIterable, CustomTestStringConvertible {
+            case usual
+            case merlin
+            case everything
+            case sgd
+            case embeddings
+
+            var testDescription: String { rawValue }
+
+            var settings: TwoTowerSettings {
+                var settings = self == .merlin ? TwoTowerSettings.merlin : TwoTowerSettings()
+                settings.embedding = 8
+                settings.towers = [12, 6]
+                settings.optimiser.learningRate = 0.01
+                settings.training.batch = 48
+                settings.training.epochs = 34
+                settings.training.patience = 0
+                switch self {
+                case .usual: break
+                case .merlin: settings.optimiser.learningRate = 0.1
+                case .everything:
+                    settings.dropout = 0.2
+                    settings.masksAccidentalHits = false
+                    settings.sampledNegatives = 7
+                    settings.queue = 30
+                    settings.optimiser.kind = .adagrad
+                    settings.optimiser.schedule = .cosine
+                    settings.optimiser.clip = 0.5
+                case .sgd:
+                    settings.optimiser.kind = .sgd
+                    settings.optimiser.learningRate = 0.1
+                    // One piece of what a code of a feature gets is not enough.
+                    settings.training.batch = 160
+                    settings.training.epochs = 100
+                case .embeddings:
+                    settings.towers = []
+                    settings.optimiser.weightDecay = 0.01
+                }
+                return settings
+            }
+        }
+
+        private struct Course {
+            var losses: [Double] = []
+            var looks: [Double] = []
+            var model: RetrievalModel?
+        }
+
+        private func train(
+            _ settings: TwoTowerSettings,
+            on gpu: GPU?,
+            from state: String? = nil,
+            each: (TrainingProgress) throws -> Void = { _ in }
+        ) throws -> Course {
+            var course = Course()
+            course.model = try TwoTower.train(
+                dataset,
+                on: .forTraining,
+                settings,
+                from: state,
+                gpu: gpu
+            ) { progress in
+                course.losses.append(progress.loss)
+                if let look = progress.validation { course.looks.append(look) }
+                try each(progress)
+            }.model
+            return course
+        }
+
+        private static func distance(_ a: Matrix, _ b: Matrix) -> Float {
+            zip(a.values, b.values).map { abs($0 - $1) }.max() ?? .infinity
+        }
+
+        /// Without features: towers without layers have vectors of one width then.
+        private func idsAlone() throws -> Dataset {
+            let folder = try TemporaryFolder()
+            return try Checkerboard.settings(
+                folder.write(Checkerboard.csv(), to: "events.csv"),
+                split: .leaveLastOne(validation: true)
+            ).built().dataset
+        }
+
+        @Test(arguments: Variant.allCases)
+        func `a hundred steps have the losses of the processor`(_ variant: Variant) throws {
+            let settings = variant.settings
+            let dataset = try variant == .embeddings ? idsAlone() : self.dataset
+            func train(on gpu: GPU?) throws -> Course {
+                var course = Course()
+                course.model = try TwoTower.train(dataset, on: .forTraining, settings, gpu: gpu) {
+                    course.losses.append($0.loss)
+                    if let look = $0.validation { course.looks.append(look) }
+                }.model
+                return course
+            }
+            let reports = Reports()
+            let expected = try train(on: nil)
+            let found = try train(on: gpu(reports))
+            #expect(reports.all.isEmpty)
+            #expect(found.losses.count >= 100 && found.losses.count == expected.losses.count)
+            for (step, (a, b)) in zip(found.losses, expected.losses).enumerated().prefix(100) {
+                #expect(abs(a - b) < 1e-3, "step \(step)")
+            }
+            #expect(found.losses != expected.losses, "it did learn on the device")
+            func sum(_ losses: some Sequence<Double>) -> Double { losses.reduce(0, +) }
+            #expect(sum(expected.losses.suffix(10)) < sum(expected.losses.prefix(10)) * 0.99)
+            let (a, b) = try (#require(found.model), #require(expected.model))
+            #expect(a.items == b.items)
+            #expect(Self.distance(a.vectors, b.vectors) < 0.02)
+        }
+
+        @Test func `the same training makes the same bits, from a state too`() throws {
+            let settings = Variant.everything.settings
+            let whole = try train(settings, on: gpu())
+            let again = try train(settings, on: gpu())
+            #expect(whole.losses == again.losses)
+            #expect(whole.model?.vectors == again.model?.vectors)
+            let folder = try TemporaryFolder()
+            struct Stopped: Error {}
+            #expect(throws: Stopped.self) {
+                try train(settings, on: gpu()) { progress in
+                    guard progress.step == 20 else { return }
+                    try progress.writeState(to: folder.path)
+                    throw Stopped()
+                }
+            }
+            let resumed = try train(settings, on: gpu(), from: folder.path)
+            #expect(resumed.losses == Array(whole.losses.dropFirst(20)))
+            #expect(resumed.model?.vectors == whole.model?.vectors)
+            // A state of a device is one that a processor goes on from.
+            let elsewhere = try train(settings, on: nil, from: folder.path)
+            #expect(elsewhere.losses.count == resumed.losses.count)
+            for (a, b) in zip(elsewhere.losses, resumed.losses) { #expect(abs(a - b) < 1e-3) }
+        }
+
+        @Test(arguments: ["cuMemAlloc:1:2", "cuMemAlloc:60:2", "cublasCreate:1:3"])
+        func `without room the processor learns, and says why`(_ failure: String) throws {
+            let settings = Variant.usual.settings
+            let expected = try train(settings, on: nil)
+            let reports = Reports()
+            let gpu = try gpu(reports)
+            EmulatedGPU.set(failure: failure)
+            let found = try train(settings, on: gpu)
+            #expect(found.losses == expected.losses)
+            #expect(found.model?.vectors == expected.model?.vectors)
+            #expect(reports.all.map(\.isOfRoom) == [true])
+            #expect(gpu.isUsable)
+        }
+
+        @Test func `where room runs out on the way, the processor goes on from there`() throws {
+            var settings = Variant.everything.settings
+            settings.training.validateEvery = 1000
+            let expected = try train(settings, on: nil)
+            let reports = Reports()
+            let gpu = try gpu(reports)
+            var steps = 0
+            let found = try train(settings, on: gpu) { progress in
+                steps = progress.step
+                // Nothing more can be had from now on, and batches grow.
+                if progress.step == 3 { EmulatedGPU.set(failure: "cuMemAlloc:1:2") }
+            }
+            #expect(steps == expected.losses.count)
+            #expect(reports.all.map(\.isOfRoom) == [true])
+            for (a, b) in zip(found.losses, expected.losses) { #expect(abs(a - b) < 1e-3) }
+        }
+
+        @Test(arguments: [
+            "cuLaunchKernel:300:719", "cublasSgemm:200:13", "cuMemcpyDtoH:5:719",
+            "cuMemcpyHtoD:40:719",
+        ])
+        func `a device that is lost ends the training, and the next is on the processor`(
+            _ failure: String
+        ) throws {
+            let settings = Variant.usual.settings
+            let reports = Reports()
+            let gpu = try gpu(reports)
+            EmulatedGPU.set(failure: failure)
+            let error = #expect(throws: CUDAError.self) { try train(settings, on: gpu) }
+            #expect(error?.isOfRoom == false)
+            #expect(reports.all == [try #require(error)])
+            #expect(!gpu.isUsable)
+            #expect(try train(settings, on: gpu).losses == train(settings, on: nil).losses)
+        }
+
+        @Test func `without cuBLAS the processor learns, and is told what is missing`() throws {
+            let bare = try TemporaryFolder()
+            for name in ["libcuda.so.1", "libnvrtc.so.12"] {
+                try FileManager.default.createSymbolicLink(
+                    atPath: "\(bare.path)/\(name)",
+                    withDestinationPath: "\(folder)/libcuda.so.1"
+                )
+            }
+            let reports = Reports()
+            let gpu = try GPU(folders: [bare.path]) { reports.add($0) }
+            let settings = Variant.usual.settings
+            #expect(try train(settings, on: gpu).losses == train(settings, on: nil).losses)
+            let words = try #require(reports.all.first).description
+            #expect(words.contains("no cuBLAS") && words.contains("LARDER_CUDA"))
+            // Lists are made on it as before.
+            #expect(gpu.isUsable)
+        }
+
+        @Test func `a training that diverges on a device says so`() throws {
+            var settings = Variant.sgd.settings
+            settings.normalise = false
+            settings.optimiser.learningRate = 1e30
+            settings.training.validateEvery = 1
+            let error = #expect(throws: PredictorError.self) { try train(settings, on: gpu()) }
+            #expect("\(try #require(error))".contains("diverged"))
+        }
+    }
+}
