@@ -146,6 +146,8 @@ static const std::map<std::string, void (*)(void**)> kernels = {
     KERNEL(layers, layers_normalise_back),
     KERNEL(layers, layers_close),
     KERNEL(layers, layers_softmax),
+    KERNEL(layers, layers_add_pairs),
+    KERNEL(layers, layers_binary_cross_entropy),
 };
 
 // A thread that has not said which device it means has none.

@@ -75,28 +75,30 @@ extension GPUTests {
 
         private struct Course {
             var losses: [Double] = []
-            var looks: [Double] = []
             var model: RetrievalModel?
+            var device: String?
         }
 
         private func train(
             _ settings: TwoTowerSettings,
             on gpu: GPU?,
+            of dataset: Dataset? = nil,
             from state: String? = nil,
             each: (TrainingProgress) throws -> Void = { _ in }
         ) throws -> Course {
             var course = Course()
-            course.model = try TwoTower.train(
-                dataset,
+            let trained = try TwoTower.train(
+                dataset ?? self.dataset,
                 on: .forTraining,
                 settings,
                 from: state,
                 gpu: gpu
             ) { progress in
                 course.losses.append(progress.loss)
-                if let look = progress.validation { course.looks.append(look) }
                 try each(progress)
-            }.model
+            }
+            course.model = trained.model
+            course.device = trained.outcome.device
             return course
         }
 
@@ -117,28 +119,70 @@ extension GPUTests {
         func `a hundred steps have the losses of the processor`(_ variant: Variant) throws {
             let settings = variant.settings
             let dataset = try variant == .embeddings ? idsAlone() : self.dataset
-            func train(on gpu: GPU?) throws -> Course {
-                var course = Course()
-                course.model = try TwoTower.train(dataset, on: .forTraining, settings, gpu: gpu) {
-                    course.losses.append($0.loss)
-                    if let look = $0.validation { course.looks.append(look) }
-                }.model
-                return course
-            }
             let reports = Reports()
-            let expected = try train(on: nil)
-            let found = try train(on: gpu(reports))
+            let expected = try train(settings, on: nil, of: dataset)
+            let found = try train(settings, on: gpu(reports), of: dataset)
+            #expect(expected.device == nil && found.device == "no GPU")
             #expect(reports.all.isEmpty)
             #expect(found.losses.count >= 100 && found.losses.count == expected.losses.count)
             for (step, (a, b)) in zip(found.losses, expected.losses).enumerated().prefix(100) {
                 #expect(abs(a - b) < 1e-3, "step \(step)")
             }
-            #expect(found.losses != expected.losses, "it did learn on the device")
             func sum(_ losses: some Sequence<Double>) -> Double { losses.reduce(0, +) }
             #expect(sum(expected.losses.suffix(10)) < sum(expected.losses.prefix(10)) * 0.99)
             let (a, b) = try (#require(found.model), #require(expected.model))
             #expect(a.items == b.items)
             #expect(Self.distance(a.vectors, b.vectors) < 0.02)
+        }
+
+        /// Their batches, dropout, clipping, and entities that are in a batch more often than a thread adds up.
+        enum RatingVariant: String, CaseIterable, CustomTestStringConvertible {
+            case labels
+            case negatives
+
+            var testDescription: String { rawValue }
+
+            var settings: RatingMLPSettings {
+                var settings = RatingMLPTests().settings
+                if self == .negatives {
+                    settings.label = nil
+                    settings.negatives = 7
+                    settings.dropout = 0.2
+                    settings.layers = [10]
+                    settings.optimiser.kind = .adagrad
+                    settings.optimiser.clip = 0.1
+                    settings.training.batch = 640
+                    settings.training.epochs = 120
+                }
+                return settings
+            }
+        }
+
+        @Test(arguments: RatingVariant.allCases)
+        func `a rating network has the losses of the processor`(_ variant: RatingVariant) throws {
+            let dataset = try RatingMLPTests().dataset()
+            func losses(on gpu: GPU?) throws -> (losses: [Double], outcome: TrainingOutcome) {
+                var losses: [Double] = []
+                let trained = try RatingMLP.train(
+                    dataset,
+                    on: .forTraining,
+                    variant.settings,
+                    gpu: gpu
+                ) { losses.append($0.loss) }
+                return (losses, trained.outcome)
+            }
+            let reports = Reports()
+            let (expected, processor) = try losses(on: nil)
+            let (found, device) = try losses(on: gpu(reports))
+            #expect(reports.all.isEmpty)
+            #expect(processor.device == nil && device.device == "no GPU")
+            #expect(found.count >= 100 && found.count == expected.count)
+            for (step, (a, b)) in zip(found, expected).enumerated().prefix(100) {
+                #expect(abs(a - b) < 1e-3, "step \(step)")
+            }
+            #expect(try #require(expected.last) < 0.9 * expected[0])
+            let (a, b) = try (#require(processor.validation), #require(device.validation))
+            #expect(abs(a - b) < 0.01)
         }
 
         @Test func `the same training makes the same bits, from a state too`() throws {

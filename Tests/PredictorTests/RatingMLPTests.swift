@@ -8,7 +8,7 @@ import Testing
 
 struct RatingMLPTests {
     /// 60 users and 30 items of three genres each way; users like the genre of their number.
-    private func dataset(split: Split = .sequences(validation: 0.1, test: 0.1, seed: 1)) throws
+    func dataset(split: Split = .sequences(validation: 0.1, test: 0.1, seed: 1)) throws
         -> Dataset
     {
         let folder = try TemporaryFolder()
@@ -37,7 +37,7 @@ struct RatingMLPTests {
         ).built().dataset
     }
 
-    private var settings: RatingMLPSettings {
+    var settings: RatingMLPSettings {
         var settings = RatingMLPSettings()
         settings.label = Condition("rating >= 4")
         settings.embedding = 6
@@ -196,7 +196,7 @@ struct RatingMLPTests {
             batch.items.append(Int32(generator.index(below: 12)))
             batch.labels.append(Float(generator.index(below: 2)))
         }
-        let found = network.learn(batch, step: 0, of: 1)
+        let found = try network.learn(batch, step: 0, of: 1)
         #expect(abs(found - loss(weights, batch, genres)) < 1e-5)
         for (name, parameter) in network.parameters {
             let before = try #require(weights[name])

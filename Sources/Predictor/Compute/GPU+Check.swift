@@ -94,7 +94,7 @@ extension GPU {
         let squares = try gradients.reduce(0) { try $0 + $1.squares() }
         settings.clip = squares.squareRoot() / 2
         let optimiser = Optimiser(settings, step: 0, of: 1, squares: squares)
-        for gradient in gradients { try gradient.update(optimiser) }
+        try gradients.update(optimiser)
         let loss = try ownLoss.loss()
         let slopes = try ownSlopes.values()
 

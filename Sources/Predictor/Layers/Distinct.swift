@@ -10,7 +10,7 @@ private import Executors
     private(set) var slots: [Int32] = []
     /// The place of each entity there is, -1 if it is not in the batch.
     private var place: [Int32]
-    private let uses: RowUses
+    let uses: RowUses
 
     init(count: Int) {
         place = [Int32](repeating: -1, count: count)

@@ -117,7 +117,7 @@ struct NetworkBenchCommand: ParsableCommand {
     ) throws {
         switch (pipeline.model, pipeline.rank?.model) {
         case (_, .ratingMLP(let settings)):
-            _ = try RatingMLP.train(data, on: .forTraining, settings, progress: tell)
+            _ = try RatingMLP.train(data, on: .forTraining, settings, gpu: gpu, progress: tell)
         case (.twoTower(let settings), _):
             _ = try TwoTower.train(data, on: .forTraining, settings, gpu: gpu, progress: tell)
         case (.sessionTransformer(let settings), _):

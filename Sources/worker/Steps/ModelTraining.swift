@@ -119,6 +119,7 @@ struct ModelTraining {
                         settings,
                         epochs: course.epochs,
                         from: state,
+                        gpu: input.services.gpu,
                         progress: progress,
                         stop: input.context.checkStop
                     )

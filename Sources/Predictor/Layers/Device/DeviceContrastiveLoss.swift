@@ -89,7 +89,7 @@ final class DeviceContrastiveLoss {
 
     /// The mean over the queries of the last `run`; waits for it.
     func loss() throws(CUDAError) -> Double {
-        try losses.values().reduce(0) { $0 + Double($1) } / Double(max(1, losses.rows))
+        try losses.mean()
     }
 
     private func operand(_ rows: Int, _ columns: Int, stride: Int? = nil) -> MatrixProducts.Operand

@@ -9,6 +9,7 @@ final class DeviceLayers {
     let products: MatrixProducts
     let batch: DeviceBatch
     private let kernels: Kernels
+    private let ones: DeviceMatrix
 
     /// As in layers.cu.
     static let threads = 256
@@ -18,10 +19,20 @@ final class DeviceLayers {
         products = try gpu.products()
         batch = try DeviceBatch(on: device)
         kernels = try gpu.kernels(named: "layers", PackageResources.layers_cu)
+        ones = try DeviceMatrix(columns: 1, on: device)
     }
 
     func kernel(_ name: String) throws(CUDAError) -> Kernel {
         try kernels.kernel("layers_" + name)
+    }
+
+    /// So many ones, a column: its product with a matrix is the sum of that one's rows.
+    func ones(_ rows: Int) throws(CUDAError) -> MatrixProducts.Operand {
+        if ones.rows < rows {
+            try ones.resize(rows: rows)
+            try ones.array.upload([Float](repeating: 1, count: rows)[...])
+        }
+        return ones.operand(0..<rows)
     }
 
     func matrix(columns: Int) throws(CUDAError) -> DeviceMatrix {

@@ -45,4 +45,9 @@ final class DeviceMatrix {
 
     /// Waits until they are there.
     func values() throws(CUDAError) -> [Float] { try array.values(count) }
+
+    /// Of all values; waits for them.
+    func mean() throws(CUDAError) -> Double {
+        try values().reduce(0) { $0 + Double($1) } / Double(max(1, count))
+    }
 }

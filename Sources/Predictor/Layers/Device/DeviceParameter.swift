@@ -75,3 +75,24 @@ final class DeviceParameter {
         }
     }
 }
+
+extension [DeviceParameter.Gradient] {
+    /// Of a step; waits for the gradients where they are to be clipped.
+    func optimiser(
+        _ settings: OptimiserSettings,
+        step: Int,
+        of steps: Int
+    ) throws(CUDAError) -> Optimiser {
+        var squares: Double?
+        if settings.clips {
+            var sum = 0.0
+            for gradient in self { sum += try gradient.squares() }
+            squares = sum
+        }
+        return Optimiser(settings, step: step, of: steps, squares: squares)
+    }
+
+    func update(_ optimiser: Optimiser) throws(CUDAError) {
+        for gradient in self { try gradient.update(optimiser) }
+    }
+}

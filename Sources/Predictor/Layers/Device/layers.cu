@@ -61,8 +61,8 @@ extern "C" __global__ void layers_embed(
     y[row * stride + column + c] = value;
 }
 
-// sums[p][c] = Σ weight · gradient[owner][column + c] over the entries of piece p, which end before ends[p];
-// without weights each is one.
+// sums[p][c] = Σ weight · gradient[owner][column + c] over the entries of piece p, which end before ends[p]; without
+// weights each is one, without owners entry e is owner e's.
 extern "C" __global__ void layers_sum_pieces(
     const float* __restrict__ gradient, int stride, int column, int width, const int* __restrict__ owners,
     const float* __restrict__ weights, const int* __restrict__ ends, int pieces, float* __restrict__ sums
@@ -73,7 +73,7 @@ extern "C" __global__ void layers_sum_pieces(
     int c = n % width;
     float sum = 0;
     for (int e = piece ? ends[piece - 1] : 0; e < ends[piece]; e++)
-        sum += (weights ? weights[e] : 1.0f) * gradient[(long long)owners[e] * stride + column + c];
+        sum += (weights ? weights[e] : 1.0f) * gradient[(long long)(owners ? owners[e] : e) * stride + column + c];
     sums[n] = sum;
 }
 
@@ -146,6 +146,19 @@ extern "C" __global__ void layers_rectify_back(
 ) {
     long long n = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (n < count && !(y[n] > 0)) gradient[n] = 0;
+}
+
+// y[e] = max(0, a[slot of e] + b[slot of e]).
+extern "C" __global__ void layers_add_pairs(
+    const float* __restrict__ a, const int* __restrict__ slotsOfA, const float* __restrict__ b,
+    const int* __restrict__ slotsOfB, float* __restrict__ y, long long count, int columns
+) {
+    long long n = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (n >= count) return;
+    long long row = n / columns;
+    int c = n % columns;
+    float value = a[(long long)slotsOfA[row] * columns + c] + b[(long long)slotsOfB[row] * columns + c];
+    y[n] = value < 0 ? 0 : value;
 }
 
 // Closes the places whose hash is below `closed`: the same as on a processor.
@@ -227,4 +240,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) layers_softmax(
     float share = scale / sum;
     for (int c = threadIdx.x; c < columns; c += THREADS) row[c] = row[c] * share - (c == target ? scale : 0);
     if (threadIdx.x == 0) loss[blockIdx.x] = logf(sum) + most - aim;
+}
+
+// log(1 + eˣ) − label · x of each logit, and its gradient times `scale`.
+extern "C" __global__ void layers_binary_cross_entropy(
+    const float* __restrict__ logits, const float* __restrict__ labels, int count, float scale,
+    float* __restrict__ gradient, float* __restrict__ loss
+) {
+    int n = blockIdx.x * THREADS + threadIdx.x;
+    if (n >= count) return;
+    float x = logits[n], y = labels[n];
+    // Of -|x|, so that nothing grows beyond all numbers.
+    float small = expf(-fabsf(x));
+    loss[n] = (x > 0 ? x : 0) - x * y + log1pf(small);
+    float sigmoid = x >= 0 ? 1 / (1 + small) : small / (1 + small);
+    gradient[n] = (sigmoid - y) * scale;
 }

@@ -10,13 +10,14 @@ package enum RatingMLP {
     ///
     /// With validation events, those of later parts than were trained on, it ends with the weights
     /// that tell what is liked best there, by the area under the ROC curve. `epochs`: train so long
-    /// instead, as a refit does. `progress` and `stop` are as with two-tower.
+    /// instead, as a refit does. `gpu`, `progress` and `stop` are as with two-tower.
     package static func train(
         _ dataset: Dataset,
         on parts: Set<Part>,
         _ settings: RatingMLPSettings,
         epochs: Double? = nil,
         from folder: String? = nil,
+        gpu: GPU? = nil,
         progress: (TrainingProgress) throws -> Void = { _ in },
         stop: () throws -> Void = {}
     ) throws -> (model: RatingModel, outcome: TrainingOutcome) {
@@ -24,7 +25,8 @@ package enum RatingMLP {
             dataset,
             on: parts,
             settings,
-            validates: epochs == nil && !parts.contains(.validation)
+            validates: epochs == nil && !parts.contains(.validation),
+            on: gpu
         )
         let outcome = try TrainingLoop(
             network,

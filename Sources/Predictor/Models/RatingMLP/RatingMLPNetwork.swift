@@ -8,7 +8,7 @@ private import Tables
 /// batch, and of all there are when the model is done.
 @safe final class RatingMLPNetwork: Learner {
     /// One half of the first layer.
-    private struct Side {
+    struct Side {
         let distinct: Distinct
         let input: EntityInput
         let layer: Linear
@@ -53,12 +53,14 @@ private import Tables
     /// Behind the first layer, the last of them with one output.
     private let dense: DenseLayers
     private let validation: RatingValidation?
+    private let training: DeviceTraining<DeviceRatingMLP>?
 
     init(
         _ dataset: Dataset,
         on parts: Set<Part>,
         _ settings: RatingMLPSettings,
-        validates: Bool
+        validates: Bool,
+        on gpu: GPU? = nil
     ) throws(PredictorError) {
         self.settings = settings
         try TrainingMemory.check(
@@ -104,6 +106,9 @@ private import Tables
         )
         validation =
             validates ? RatingValidation(dataset, examples, seed: settings.training.seed) : nil
+        training = DeviceTraining(gpu) { [users, items, dense] layers in
+            try DeviceRatingMLP(users: users, items: items, dense, layers)
+        }
     }
 
     var parameters: [(name: String, parameter: Parameter)] {
@@ -112,8 +117,11 @@ private import Tables
             + dense.parameters("layer")
     }
 
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) -> Double {
-        learn(
+    var device: String? { training?.name }
+    func settle() throws { try training?.settle() }
+
+    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double {
+        try learn(
             examples.batch(
                 events: batch.events,
                 users: batch.users,
@@ -125,7 +133,13 @@ private import Tables
         )
     }
 
-    func learn(_ batch: RatingExamples.Batch, step: Int, of steps: Int) -> Double {
+    func learn(_ batch: RatingExamples.Batch, step: Int, of steps: Int) throws -> Double {
+        try training?.learn { device in
+            try device.learn(batch, settings.optimiser, step: step, of: steps)
+        } ?? learnHere(batch, step: step, of: steps)
+    }
+
+    private func learnHere(_ batch: RatingExamples.Batch, step: Int, of steps: Int) -> Double {
         let threads = settings.threads
         users.forward(batch.users, threads: threads)
         items.forward(batch.items, threads: threads)

@@ -55,14 +55,9 @@ final class DeviceTwoTower: DeviceTwin {
         }
         try loss.run(q, c, dq: users.gradient, dc: items.gradient, rowsOfC: own.rows)
         let gradients = try users.backward(step: step) + items.backward(step: step)
-        let optimiser = Optimiser(
-            settings,
-            step: step,
-            of: steps,
-            squares: settings.clips ? try gradients.reduce(0) { try $0 + $1.squares() } : nil
-        )
+        let optimiser = try gradients.optimiser(settings, step: step, of: steps)
         isMoving = true
-        for gradient in gradients { try gradient.update(optimiser) }
+        try gradients.update(optimiser)
         if let values { keep(values) }
         return try loss.loss()
     }

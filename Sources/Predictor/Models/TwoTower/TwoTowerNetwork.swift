@@ -95,11 +95,11 @@ private import Tables
                 of: steps
             )
         }
-        let value = onDevice ?? learn(batch, targets, step: step, of: steps)
+        let value = onDevice ?? learnHere(batch, targets, step: step, of: steps)
         return value + candidates.addedLoss
     }
 
-    private func learn(
+    private func learnHere(
         _ batch: LoadedBatch,
         _ targets: ContrastiveLoss.Targets,
         step: Int,

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+import CUDA
+
+/// `Linear` on a device.
+final class DeviceLinear {
+    private let linear: Linear
+    private let layers: DeviceLayers
+    private let weight: DeviceParameter
+    private let bias: DeviceParameter?
+    private let weightGradient: DeviceMatrix
+    private let biasGradient: DeviceMatrix
+    private let addBias: Kernel
+    private let rectify: DeviceRectifier
+
+    init(_ linear: Linear, _ layers: DeviceLayers) throws(CUDAError) {
+        self.linear = linear
+        self.layers = layers
+        weight = try DeviceParameter(linear.weight, layers)
+        if let bias = linear.bias {
+            self.bias = try DeviceParameter(bias, layers)
+        } else {
+            bias = nil
+        }
+        weightGradient = try layers.matrix(columns: linear.outputs)
+        biasGradient = try layers.matrix(columns: linear.outputs)
+        try weightGradient.resize(rows: linear.inputs)
+        try biasGradient.resize(rows: 1)
+        addBias = try layers.kernel("add_bias")
+        rectify = try DeviceRectifier(layers)
+    }
+
+    var parameters: [DeviceParameter] { [weight] + (bias.map { [$0] } ?? []) }
+    var gradients: [DeviceParameter.Gradient] {
+        [DeviceParameter.Gradient(parameter: weight, pieces: weightGradient)]
+            + (bias.map { [DeviceParameter.Gradient(parameter: $0, pieces: biasGradient)] } ?? [])
+    }
+
+    func forward(_ x: DeviceMatrix, into y: DeviceMatrix) throws(CUDAError) {
+        try y.resize(rows: x.rows)
+        try layers.products.multiply(x.operand(), weight.values.operand(), into: y.operand())
+        guard let bias else { return }
+        var arguments = Kernel.Arguments()
+        arguments.append(y.array)
+        arguments.append(bias.values.array)
+        arguments.append(Int64(y.count))
+        arguments.append(Int32(y.columns))
+        arguments.append(Int32(linear.rectifies ? 1 : 0))
+        try addBias.launch(for: y.count, arguments)
+    }
+
+    /// As `Linear.backward`; the gradient is cleared where the rectifier closed y.
+    func backward(
+        _ gradient: DeviceMatrix,
+        x: DeviceMatrix,
+        y: DeviceMatrix,
+        into dx: DeviceMatrix
+    ) throws(CUDAError) {
+        if linear.rectifies { try rectify.backward(gradient, y: y) }
+        try dx.resize(rows: x.rows)
+        try layers.products.multiply(
+            x.operand().transposed,
+            gradient.operand(),
+            into: weightGradient.operand()
+        )
+        if bias != nil {
+            try layers.products.multiply(
+                layers.ones(x.rows).transposed,
+                gradient.operand(),
+                into: biasGradient.operand()
+            )
+        }
+        try layers.products.multiply(
+            gradient.operand(),
+            weight.values.operand().transposed,
+            into: dx.operand()
+        )
+    }
+}
+
+/// The way back through max(0, ·).
+struct DeviceRectifier {
+    private let back: Kernel
+
+    init(_ layers: DeviceLayers) throws(CUDAError) { back = try layers.kernel("rectify_back") }
+
+    /// Clears the gradient where y is closed.
+    func backward(_ gradient: DeviceMatrix, y: DeviceMatrix) throws(CUDAError) {
+        var arguments = Kernel.Arguments()
+        arguments.append(gradient.array)
+        arguments.append(y.array)
+        arguments.append(Int64(y.count))
+        try back.launch(for: y.count, arguments)
+    }
+}
