@@ -47,8 +47,6 @@
     package init(on device: Device, folders: [String] = []) throws(CUDAError) {
         // What a newer CUDA computes with an older driver may refuse.
         let versions = device.driverVersion >= 13_000 ? ["13", "12"] : ["12"]
-        // Where cuBLAS does not find its other half by itself, it is there by its name.
-        _ = try? DynamicLibrary(versions.map { "libcublasLt.so.\($0)" }, in: folders)
         let found: DynamicLibrary
         do {
             found = try DynamicLibrary(versions.map { "libcublas.so.\($0)" }, in: folders)
@@ -118,18 +116,23 @@
             Handle, CInt, CInt, CInt, CInt, CInt, UnsafePointer<Float>, Driver.Address, CInt,
             Driver.Address, CInt, UnsafePointer<Float>, Driver.Address, CInt
         ) -> Status
+    let name: @convention(c) (Status) -> UnsafePointer<CChar>?
     let words: @convention(c) (Status) -> UnsafePointer<CChar>?
 
     init(_ library: DynamicLibrary) throws(CUDAError) {
         unsafe create = try library.function("cublasCreate_v2")
         unsafe destroy = try library.function("cublasDestroy_v2")
         unsafe multiply = try library.function("cublasSgemm_v2")
+        unsafe name = try library.function("cublasGetStatusName")
         unsafe words = try library.function("cublasGetStatusString")
     }
 
     func check(_ status: Status, _ call: String) throws(CUDAError) {
         guard status != 0 else { return }
-        let name = unsafe words(status).map { unsafe String(cString: $0) } ?? "error \(status)"
-        throw .failed(call: call, name: name, words: "of cuBLAS")
+        throw .failed(
+            call: call,
+            name: unsafe name(status).map { unsafe String(cString: $0) } ?? "error \(status)",
+            words: unsafe words(status).map { unsafe String(cString: $0) } ?? "of cuBLAS"
+        )
     }
 }
