@@ -25,7 +25,7 @@ rm -rf "$folder/shop" "$folder/dataset"
 "$folder/larder" data make shop "$folder/shop" --rows 1000000 --users 100000 --items 50000
 for batch in 4096 16384 65536; do
     model="kind: two-tower, optimizer: adagrad, learning-rate: 0.05, batch: $batch, epochs: 1000, patience: 0, validate-every: 100000"
-    sed "s/^model:.*/model: { $model, threads: 2 }/" "$folder/shop/pipeline.yaml" >"$folder/two-tower-$batch.yaml"
+    sed "s/^model:.*/model: { $model, threads: 8 }/" "$folder/shop/pipeline.yaml" >"$folder/two-tower-$batch.yaml"
     # Paths in a pipeline are beside it.
     sed -i "s/csv: /csv: shop\//g" "$folder/two-tower-$batch.yaml"
 done

@@ -36,7 +36,20 @@ package enum CUDAError: Error, Equatable, CustomStringConvertible {
 
     /// Whether the device can do nothing more for this process.
     package var isOfDevice: Bool {
-        if case .failed = self { !isOfRoom } else { false }
+        if case .failed(let call, _, _) = self {
+            !isOfRoom && !call.hasPrefix("cublas")
+        } else {
+            false
+        }
+    }
+
+    /// Whether the device can do all but matrix products: cuBLAS is missing, or fails.
+    package var isOfProducts: Bool {
+        switch self {
+        case .absent, .unavailable: true
+        case .failed(let call, _, _): !isOfRoom && call.hasPrefix("cublas")
+        default: false
+        }
     }
 
     /// Whether there may be room another time.
@@ -65,6 +78,8 @@ package enum CUDAError: Error, Equatable, CustomStringConvertible {
             "CUDA_ERROR_LAUNCH_FAILED", "CUDA_ERROR_ILLEGAL_ADDRESS",
             "CUDA_ERROR_DEVICE_NOT_LICENSED":
             "the device must be left alone until this program has ended; `dmesg` may say why"
+        case "CUBLAS_STATUS_NOT_INITIALIZED":
+            "is there room on the device (`nvidia-smi` tells), and is the driver as new as cuBLAS?"
         default: nil
         }
     }

@@ -54,7 +54,7 @@
             throw .unavailable(
                 "there is no cuBLAS: \(error.words)",
                 hint:
-                    "install CUDA's toolkit, or name the folder of PyPI's nvidia-cublas with LARDER_CUDA"
+                    "install CUDA's toolkit, or name the folder of PyPI's nvidia-cublas\(versions[0] == "12" ? "-cu12" : "") with LARDER_CUDA"
             )
         }
         library = try Library(found)

@@ -41,7 +41,7 @@ enum DeviceOption: ExpressibleByArgument, Equatable {
                 takesAll: self != .automatic,
                 cache: home + "/kernels",
                 folders: Self.folders
-            ) { error in logger.warning("the processor does it instead: \(error)") }
+            ) { error in logger.warning("what the GPU was to do goes to the processor: \(error)") }
             try gpu.prepare()
             let device = gpu.device
             logger.info(

@@ -14,6 +14,7 @@ package final class GPU: Sendable {
     private let compiled = Mutex<[String: Kernels]>([:])
     private let made = Mutex<MatrixProducts?>(nil)
     private let isLost = Mutex(false)
+    private let lacksProducts = Mutex(false)
     private let lastReport = Mutex<ContinuousClock.Instant?>(nil)
 
     /// `cache`: a folder for compiled kernels; `folders`: as for `Device`; `report` is told why something was
@@ -69,9 +70,13 @@ package final class GPU: Sendable {
     /// False once it has failed: a device that was lost is not there again before the process is another.
     var isUsable: Bool { isLost.withLock { !$0 } }
 
+    /// Whether networks can be trained on it too.
+    var trains: Bool { isUsable && lacksProducts.withLock { !$0 } }
+
     /// What could not be done on it is done elsewhere; of room there may be more the next time.
     func failed(_ error: CUDAError) {
         if error.isOfDevice { isLost.withLock { $0 = true } }
+        if error.isOfProducts { lacksProducts.withLock { $0 = true } }
         let isNew = lastReport.withLock { last in
             if last.map({ .now - $0 < .seconds(60) }) ?? false { return false }
             last = .now

@@ -14,30 +14,33 @@ final class DeviceTraining<Twin: DeviceTwin> {
     private let make: (DeviceLayers) throws -> Twin
     private var twin: Twin?
     private var isOver = false
+    private var isSettled = true
 
-    /// The device, once it learns and while it does.
-    var name: String? { twin == nil ? nil : gpu.device.name }
+    /// The device, if it learned something.
+    private(set) var name: String?
 
     /// Nil without a device.
     ///
     /// `make` is called at the first step, when states have been read.
     init?(_ gpu: GPU?, _ make: @escaping (DeviceLayers) throws -> Twin) {
-        guard let gpu, gpu.isUsable else { return nil }
+        guard let gpu, gpu.trains else { return nil }
         self.gpu = gpu
         self.make = make
     }
 
     /// A step; nil where the processor is to do it, on which what was learned before is then.
     ///
-    /// A device that is lost has what it learned no more: that is thrown.
-    func learn(_ step: (Twin) throws -> Double) throws -> Double? {
+    /// `stage` is done while others have the device. A device that is lost has what it learned no more: that is thrown.
+    func learn(stage: (Twin) -> Void, _ step: (Twin) throws -> Double) throws -> Double? {
         guard !isOver else { return nil }
         do {
-            return try gpu.device.use {
-                let twin = try twin ?? make(try DeviceLayers(gpu))
-                self.twin = twin
-                return try step(twin)
-            }
+            let twin = try twin ?? gpu.device.use { try make(try DeviceLayers(gpu)) }
+            self.twin = twin
+            stage(twin)
+            isSettled = false
+            let loss = try gpu.device.use { try step(twin) }
+            name = gpu.device.name
+            return loss
         } catch let error as CUDAError {
             gpu.failed(error)
             if let twin {
@@ -51,9 +54,10 @@ final class DeviceTraining<Twin: DeviceTwin> {
 
     /// Brings what was learned to the parameters of the network.
     func settle() throws {
-        guard let twin else { return }
+        guard let twin, !isSettled else { return }
         do {
             try gpu.device.use { for parameter in twin.parameters { try parameter.settle() } }
+            isSettled = true
         } catch let error as CUDAError {
             gpu.failed(error)
             throw error

@@ -10,7 +10,7 @@ protocol Learner: AnyObject, HasParameters {
     func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double
     /// Brings to the parameters what was learned elsewhere.
     func settle() throws
-    /// Such as NVIDIA H200, where it learns there; nil: on the processor.
+    /// Such as NVIDIA H200, where it learned there, or began to; nil: on the processor.
     var device: String? { get }
     /// How good it is on what was kept back, more is better; nil where nothing was.
     func validate(_ progress: (Double) throws -> Void) throws -> Double?
@@ -44,7 +44,7 @@ package struct TrainingProgress {
     package let validation: Double?
     /// The best look so far.
     package let best: Double?
-    /// The GPU that learned it; nil: the processor did.
+    /// The GPU that learns it, or began to; nil: the processor does.
     package let device: String?
     /// No step follows in this run of the training.
     package let isLast: Bool
@@ -71,7 +71,7 @@ package struct TrainingOutcome: Sendable, Codable, Equatable {
     package var validation: Double?
     /// Of a training over windows.
     package var windows: [WindowReport]?
-    /// The GPU that learned it to its end; nil: the processor did.
+    /// The GPU that learned it, or began to; nil: the processor did.
     package var device: String?
 }
 

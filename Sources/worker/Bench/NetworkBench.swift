@@ -41,7 +41,6 @@ struct NetworkBenchCommand: ParsableCommand {
         let pipeline = try PipelineParser.parse(file: pipeline)
         let data = try BenchDataset.open(dataset, pipeline)
         let gpu = try gpu()
-        if let gpu { try compare(pipeline, data, gpu) }
         var events: [Int32] = []
         var users: [Int32] = []
         var items: [Int32] = []
@@ -90,6 +89,7 @@ struct NetworkBenchCommand: ParsableCommand {
             value: Double(examples) / ((ContinuousClock.now - clock) / .seconds(1)),
             unit: "examples/s"
         ).show(json: json)
+        if let gpu { return try compare(pipeline, data, gpu, batch: examples / steps) }
         if case .sessionTransformer(let settings) = pipeline.model {
             try ask(settings, data, k: pipeline.predict.rules.k)
         }
@@ -130,8 +130,9 @@ struct NetworkBenchCommand: ParsableCommand {
     }
 
     /// Losses of both from the same weights.
-    private func compare(_ pipeline: Pipeline, _ data: Dataset, _ gpu: GPU) throws {
-        let most = 100
+    private func compare(_ pipeline: Pipeline, _ data: Dataset, _ gpu: GPU, batch: Int) throws {
+        // Of large batches fewer: a processor takes seconds for each.
+        let most = max(3, min(100, 500_000 / batch))
         func losses(_ gpu: GPU?) throws -> [Double] {
             var losses: [Double] = []
             do {
@@ -145,10 +146,10 @@ struct NetworkBenchCommand: ParsableCommand {
             } catch is Enough {}
             return losses
         }
-        let pairs = try zip(losses(gpu), losses(nil))
-        let apart = pairs.map { abs($0 - $1) }.max() ?? 0
+        let pairs = try Array(zip(losses(gpu), losses(nil)))
+        let apart = pairs.map { abs($0 - $1) }.max() ?? .infinity
         try Measurement(
-            what: "losses of \(most) steps, beside the processor's",
+            what: "losses of \(pairs.count) steps, beside the processor's",
             value: apart * 1e6,
             unit: "millionths apart at most",
             note: gpu.device.name

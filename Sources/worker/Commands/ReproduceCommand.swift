@@ -33,9 +33,9 @@ struct ReproduceCommand: AsyncParsableCommand {
         let lists: Int
         let sameLists: Int
         let threads: Int
-        /// The GPUs that trained it, then and now; nil: a processor did.
-        let device: String?
-        let againOn: String?
+        /// What trained, then and now: GPUs, or a processor.
+        let trainedOn: String
+        let againOn: String
     }
 
     func run() async throws {
@@ -70,11 +70,14 @@ struct ReproduceCommand: AsyncParsableCommand {
             JobContext(job)
         )
         let step = TrainStep(input)
-        let (artifact, againOn) = try step.again(.retrieval, as: released.about, into: store)
-        let training = try released.results.find(
-            RunPlan.Stage.retrieval.refitName,
-            TrainResult.self
-        )
+        var devices: [(then: String?, now: String?)] = []
+        func train(_ stage: RunPlan.Stage, as about: TrainStep.About) throws -> Artifact {
+            let (artifact, device) = try step.again(stage, as: about, into: store)
+            let then = try released.results.find(stage.refitName, TrainResult.self)?.outcome
+            devices.append((then?.device, device))
+            return artifact
+        }
+        let artifact = try train(.retrieval, as: released.about)
         let rank = try released.pipeline.rank.map { rank in
             let original = try released.results.get(
                 RunPlan.Stage.ranking.refitName,
@@ -83,7 +86,7 @@ struct ReproduceCommand: AsyncParsableCommand {
             let about = try services.artifacts.get(kind: "model", original)
                 .manifest(TrainStep.About.self)
             return RankStage(
-                try RatingModel(from: step.again(.ranking, as: about, into: store).model.folder),
+                try RatingModel(from: train(.ranking, as: about).folder),
                 candidates: rank.candidates
             )
         }
@@ -107,9 +110,13 @@ struct ReproduceCommand: AsyncParsableCommand {
             lists: samples.count,
             sameLists: same,
             threads: released.about.settings.threads,
-            device: training?.outcome?.device,
-            againOn: againOn
+            trainedOn: Self.words(devices.map(\.then)),
+            againOn: Self.words(devices.map(\.now))
         )
+    }
+
+    private static func words(_ devices: [String?]) -> String {
+        Set(devices.map { $0 ?? "a processor" }).sorted().joined(separator: " and ")
     }
 
     /// The lists that the run read back before it published.
@@ -133,15 +140,14 @@ struct ReproduceCommand: AsyncParsableCommand {
                 : "trained again, the model is another: \(answer.again.prefix(12))"
         )
         print("\(answer.sameLists) of \(answer.lists) lists are the same, byte for byte")
-        guard !answer.isSameModel else { return }
-        if answer.device != answer.againOn {
-            let hint = answer.againOn == nil ? "; --device trains on one" : ""
+        guard !answer.isSameModel || answer.sameLists < answer.lists else { return }
+        if answer.trainedOn != answer.againOn {
             return print(
-                "it was trained on \(answer.device ?? "a processor"), again on \(answer.againOn ?? "a processor")\(hint)"
+                "it was trained on \(answer.trainedOn), again on \(answer.againOn); --device says where"
             )
         }
         print(
-            answer.threads > 1 && answer.device == nil
+            answer.threads > 1 && answer.trainedOn == Self.words([nil])
                 ? "it was trained by \(answer.threads) threads, whose order is never the same twice"
                 : "another processor, or another version of larder, may round otherwise"
         )

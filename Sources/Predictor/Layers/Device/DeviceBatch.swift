@@ -29,6 +29,7 @@ final class DeviceBatch {
 
     func send() throws(CUDAError) {
         if bytes.count > array.count {
+            array = try DeviceArray(0, on: device)
             array = try DeviceArray(bytes.count + bytes.count / 2, on: device)
         }
         try array.upload(bytes[...])

@@ -12,8 +12,10 @@ final class DeviceContrastiveLoss {
     private var logits: DeviceArray<Float>
     private var staged: Staged?
 
-    /// Floats of the logits: at a batch of 65,536 a quarter of the queries.
-    private static let block = 1 << 30
+    /// Floats of the logits: 1 GiB.
+    ///
+    /// Never what happens to be free: in how many parts gradients are added up is in their last bits.
+    private let block: Int
 
     private struct Staged {
         let targets: ContrastiveLoss.Targets
@@ -24,7 +26,12 @@ final class DeviceContrastiveLoss {
         let copies: DeviceBatch.Part<Int32>
     }
 
-    init(temperature: Double, _ layers: DeviceLayers) throws(CUDAError) {
+    init(
+        temperature: Double,
+        _ layers: DeviceLayers,
+        block: Int = 1 << 28
+    ) throws(CUDAError) {
+        self.block = block
         self.layers = layers
         self.temperature = Float(temperature)
         close = try layers.kernel("close")
@@ -99,10 +106,14 @@ final class DeviceContrastiveLoss {
 
     /// Queries at a time.
     private func room(for queries: Int, _ count: Int) throws(CUDAError) -> Int {
-        let most = min(Self.block, try layers.device.freeMemory() / 8 + logits.count)
-        let rows = max(1, min(queries, most / max(1, count)))
+        let rows = max(1, min(queries, block / max(1, count)))
         if rows * count > logits.count {
-            logits = try DeviceArray(rows * count, on: layers.device)
+            // The old one goes before the new one comes. A little more: batches differ.
+            logits = try DeviceArray(0, on: layers.device)
+            logits = try DeviceArray(
+                max(rows * count, min(block, queries * (count + count / 8))),
+                on: layers.device
+            )
         }
         return rows
     }

@@ -26,7 +26,8 @@ final class DeviceMatrix {
     /// What it holds is then undefined.
     func resize(rows: Int) throws(CUDAError) {
         if rows * columns > array.count {
-            // A little more: batches differ.
+            // The old one goes before the new one comes. A little more: batches differ.
+            array = try DeviceArray(0, on: device)
             array = try DeviceArray((rows + rows / 8) * columns, on: device)
         }
         self.rows = rows

@@ -69,19 +69,18 @@ final class DeviceRatingMLP: DeviceTwin {
 
     var parameters: [DeviceParameter] { users.parameters + items.parameters + dense.parameters }
 
-    /// Moves the weights; returns the loss.
-    func learn(
-        _ examples: RatingExamples.Batch,
-        _ settings: OptimiserSettings,
-        step: Int,
-        of steps: Int
-    ) throws -> Double {
-        isMoving = false
+    /// Takes what a step needs.
+    func stage(_ examples: RatingExamples.Batch) {
         batch.begin()
         users.stage(examples.users)
         items.stage(examples.items)
         pairs.stage(users.side.distinct.slots, items.side.distinct.slots)
         loss.stage(examples.labels)
+    }
+
+    /// Moves the weights; returns the loss.
+    func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws -> Double {
+        isMoving = false
         try batch.send()
         try users.forward()
         try items.forward()

@@ -135,7 +135,9 @@ private import Tables
 
     func learn(_ batch: RatingExamples.Batch, step: Int, of steps: Int) throws -> Double {
         try training?.learn { device in
-            try device.learn(batch, settings.optimiser, step: step, of: steps)
+            device.stage(batch)
+        } _: { device in
+            try device.learn(settings.optimiser, step: step, of: steps)
         } ?? learnHere(batch, step: step, of: steps)
     }
 

@@ -22,13 +22,22 @@ final class DeviceTwoTower: DeviceTwin {
 
     var parameters: [DeviceParameter] { users.parameters + items.parameters }
 
+    /// Takes what a step needs.
+    func stage(
+        users queries: [Int32],
+        items candidates: [Int32],
+        _ targets: ContrastiveLoss.Targets
+    ) {
+        batch.begin()
+        users.stage(queries)
+        items.stage(candidates)
+        loss.stage(targets)
+    }
+
     /// Moves the weights; returns the loss.
     ///
     /// `keep` is given the vectors of the items where `earlier` has others, which are compared with too.
     func learn(
-        users queries: [Int32],
-        items candidates: [Int32],
-        _ targets: ContrastiveLoss.Targets,
         earlier: [Float]?,
         keep: ([Float]) -> Void,
         _ settings: OptimiserSettings,
@@ -36,10 +45,6 @@ final class DeviceTwoTower: DeviceTwin {
         of steps: Int
     ) throws -> Double {
         isMoving = false
-        batch.begin()
-        users.stage(queries)
-        items.stage(candidates)
-        loss.stage(targets)
         try batch.send()
         let q = try users.forward(step: step)
         let own = try items.forward(step: step)

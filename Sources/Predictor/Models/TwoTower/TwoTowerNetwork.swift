@@ -84,10 +84,9 @@ private import Tables
             queue.add(to: &targets, items: batch.items, first: candidates.items.count)
         }
         let onDevice = try training?.learn { device in
+            device.stage(users: batch.users, items: candidates.items, targets)
+        } _: { device in
             try device.learn(
-                users: batch.users,
-                items: candidates.items,
-                targets,
                 earlier: queue.isKept ? queue.vectors : nil,
                 keep: { queue.push($0, candidates.items, biases: candidates.biases) },
                 settings.optimiser,
