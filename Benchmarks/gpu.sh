@@ -29,7 +29,7 @@ for batch in 4096 16384 65536; do
     # Paths in a pipeline are beside it.
     sed -i "s/csv: /csv: shop\//g" "$folder/two-tower-$batch.yaml"
 done
-"$folder/larder" bench network "$folder/two-tower-65536.yaml" --dataset "$folder/dataset" --steps 1
+"$folder/larder" bench network "$folder/two-tower-4096.yaml" --dataset "$folder/dataset" --steps 1
 cat >"$folder/run.sh" <<'RUN'
 #!/bin/sh
 set -eu

@@ -41,7 +41,10 @@ enum DeviceOption: ExpressibleByArgument, Equatable {
                 takesAll: self != .automatic,
                 cache: home + "/kernels",
                 folders: Self.folders
-            ) { error in logger.warning("what the GPU was to do goes to the processor: \(error)") }
+            ) { error in
+                let what = error.isOfProducts ? "networks are trained on" : "the GPU's work goes to"
+                logger.warning("\(what) the processor: \(error)")
+            }
             try gpu.prepare()
             let device = gpu.device
             logger.info(

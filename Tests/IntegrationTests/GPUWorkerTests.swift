@@ -56,7 +56,7 @@ import Testing
         let (expected, _) = try await lists("cpu")
         let (found, told) = try await lists("cuda:0", failure: failure)
         #expect(found == expected)
-        #expect(told.contains("goes to the processor: the GPU"), "\(told)")
+        #expect(told.contains("work goes to the processor: the GPU"), "\(told)")
     }
 
     @Test func `a GPU trains, and trains the same again`() async throws {
@@ -94,7 +94,9 @@ import Testing
             #expect(result.status == 0, "\(result)")
             let told = try String(contentsOfFile: larder.log ?? "", encoding: .utf8)
             let failure = "cublasSgemm answered CUBLAS_STATUS_EXECUTION_FAILED"
-            #expect(told.contains("goes to the processor: the GPU failed: \(failure)"))
+            #expect(
+                told.contains("networks are trained on the processor: the GPU failed: \(failure)")
+            )
             #expect(told.contains("attempt=1") && told.contains("tried again"), "\(told)")
         }
     }
@@ -121,6 +123,19 @@ import Testing
             #expect(automatic.status == 0, "\(automatic)")
             #expect(automatic.errors.contains("computing on the processor"), "\(automatic)")
             larder.cudaFailure = nil
+            let bare = try TemporaryFolder()
+            for name in ["libcuda.so.1", "libnvrtc.so.12"] {
+                try FileManager.default.createSymbolicLink(
+                    atPath: "\(bare.path)/\(name)",
+                    withDestinationPath: "\(folder)/libcuda.so.1"
+                )
+            }
+            larder.cuda = bare.path
+            let listsOnly = try await larder.run("worker", "--drain", "--device", "cuda:0")
+            #expect(listsOnly.status == 0, "\(listsOnly)")
+            let missing = "networks are trained on the processor: there is no cuBLAS"
+            #expect(listsOnly.errors.contains(missing), "\(listsOnly)")
+            larder.cuda = folder
             larder.cudaIsWrong = true
             let liar = try await larder.run("worker", "--drain", "--device", "cuda:0")
             #expect(liar.status == 64 && liar.errors.contains("computes something else"), "\(liar)")

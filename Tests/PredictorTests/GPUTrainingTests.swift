@@ -283,12 +283,16 @@ extension GPUTests {
             let reports = Reports()
             let gpu = try gpu(reports)
             var steps = 0
+            var devices: [String?] = []
             let found = try train(settings, on: gpu) { progress in
                 steps = progress.step
+                devices.append(progress.device)
                 // Nothing more can be had from now on, and batches grow.
                 if progress.step == 1 { EmulatedGPU.set(failure: "cuMemAlloc:1:2") }
             }
             #expect(steps == expected.losses.count)
+            #expect(devices.first == "no GPU" && devices.last == .some(nil))
+            #expect(found.device == "no GPU", "it began there")
             #expect(reports.all.map(\.isOfRoom) == [true])
             for (a, b) in zip(found.losses, expected.losses) { #expect(abs(a - b) < 1e-3) }
         }

@@ -16,8 +16,8 @@ final class DeviceTraining<Twin: DeviceTwin> {
     private var isOver = false
     private var isSettled = true
 
-    /// The device, if it learned something.
-    private(set) var name: String?
+    /// The device, once it learns and while it does.
+    var name: String? { twin == nil ? nil : gpu.device.name }
 
     /// Nil without a device.
     ///
@@ -38,9 +38,7 @@ final class DeviceTraining<Twin: DeviceTwin> {
             self.twin = twin
             stage(twin)
             isSettled = false
-            let loss = try gpu.device.use { try step(twin) }
-            name = gpu.device.name
-            return loss
+            return try gpu.device.use { try step(twin) }
         } catch let error as CUDAError {
             gpu.failed(error)
             if let twin {

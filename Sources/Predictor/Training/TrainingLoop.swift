@@ -10,7 +10,7 @@ protocol Learner: AnyObject, HasParameters {
     func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double
     /// Brings to the parameters what was learned elsewhere.
     func settle() throws
-    /// Such as NVIDIA H200, where it learned there, or began to; nil: on the processor.
+    /// Such as NVIDIA H200, where it learns there now; nil: on the processor.
     var device: String? { get }
     /// How good it is on what was kept back, more is better; nil where nothing was.
     func validate(_ progress: (Double) throws -> Void) throws -> Double?
@@ -44,7 +44,7 @@ package struct TrainingProgress {
     package let validation: Double?
     /// The best look so far.
     package let best: Double?
-    /// The GPU that learns it, or began to; nil: the processor does.
+    /// The GPU that learned this step; nil: the processor did.
     package let device: String?
     /// No step follows in this run of the training.
     package let isLast: Bool
@@ -135,12 +135,14 @@ struct TrainingLoop {
         let ofEpoch = loader.batchCount
         let end = Int((Double(steps) * share).rounded(.up))
         let every = settings.validateEvery > 0 ? settings.validateEvery : ofEpoch
+        var device: String?
         struct Enough: Error {}
         do {
             while position.step < end, !isPast(position) {
                 let epoch = position.step / ofEpoch
                 try loader.forEachBatch(ofEpoch: epoch, from: position.step % ofEpoch) { batch in
                     let loss = try learner.learn(batch, step: position.step, of: steps)
+                    device = learner.device ?? device
                     position.step += 1
                     guard loss.isFinite else { throw diverged(position.step) }
                     let isEnd = position.step == end
@@ -164,7 +166,7 @@ struct TrainingLoop {
             steps: position.best == nil ? position.step : position.bestStep,
             stepsOfEpoch: ofEpoch,
             validation: position.best,
-            device: learner.device
+            device: device
         )
     }
 

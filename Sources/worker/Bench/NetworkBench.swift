@@ -115,16 +115,22 @@ struct NetworkBenchCommand: ParsableCommand {
         _ gpu: GPU?,
         _ tell: (TrainingProgress) throws -> Void
     ) throws {
+        func tellOf(_ progress: TrainingProgress) throws {
+            if gpu != nil, progress.device == nil {
+                throw SettingsError("this network was not trained on the GPU")
+            }
+            try tell(progress)
+        }
         switch (pipeline.model, pipeline.rank?.model) {
         case (_, .ratingMLP(let settings)):
-            _ = try RatingMLP.train(data, on: .forTraining, settings, gpu: gpu, progress: tell)
+            _ = try RatingMLP.train(data, on: .forTraining, settings, gpu: gpu, progress: tellOf)
         case (.twoTower(let settings), _):
-            _ = try TwoTower.train(data, on: .forTraining, settings, gpu: gpu, progress: tell)
+            _ = try TwoTower.train(data, on: .forTraining, settings, gpu: gpu, progress: tellOf)
         case (.sessionTransformer(let settings), _):
             guard trace == nil else {
                 throw ValidationError("--trace is for two-tower and rating-mlp")
             }
-            _ = try SessionTransformer.train(data, on: .forTraining, settings, progress: tell)
+            _ = try SessionTransformer.train(data, on: .forTraining, settings, progress: tellOf)
         default: throw ValidationError("the pipeline has no network")
         }
     }
@@ -138,9 +144,6 @@ struct NetworkBenchCommand: ParsableCommand {
             do {
                 try train(pipeline, data, gpu) { progress in
                     losses.append(progress.loss)
-                    if gpu != nil, progress.device == nil {
-                        throw SettingsError("this network was not trained on the GPU")
-                    }
                     if losses.count == most { throw Enough() }
                 }
             } catch is Enough {}

@@ -18,12 +18,13 @@ final class DeviceContrastiveLoss {
     private let block: Int
 
     private struct Staged {
-        let targets: ContrastiveLoss.Targets
+        let copies: [ContrastiveLoss.Copy]
         let bias: DeviceBatch.Part<Float>
         let target: DeviceBatch.Part<Int32>
         let targetBias: DeviceBatch.Part<Float>
-        let copiesOf: DeviceBatch.Part<Int32>
-        let copies: DeviceBatch.Part<Int32>
+        /// Of the copies.
+        let queries: DeviceBatch.Part<Int32>
+        let candidates: DeviceBatch.Part<Int32>
     }
 
     init(
@@ -44,12 +45,12 @@ final class DeviceContrastiveLoss {
     func stage(_ targets: ContrastiveLoss.Targets) {
         let batch = layers.batch
         staged = Staged(
-            targets: targets,
+            copies: targets.copies,
             bias: batch.add(targets.bias),
             target: batch.add(targets.target),
             targetBias: batch.add(targets.targetBias),
-            copiesOf: batch.add(targets.copies.map(\.query)),
-            copies: batch.add(targets.copies.map(\.candidate))
+            queries: batch.add(targets.copies.map(\.query)),
+            candidates: batch.add(targets.copies.map(\.candidate))
         )
     }
 
@@ -123,16 +124,15 @@ final class DeviceContrastiveLoss {
         _ count: Int,
         _ staged: Staged
     ) throws(CUDAError) {
-        let copies = staged.targets.copies
-        let first = copies.place(of: queries.lowerBound)
-        let end = copies.place(of: queries.upperBound)
+        let first = staged.copies.place(of: queries.lowerBound)
+        let end = staged.copies.place(of: queries.upperBound)
         guard end > first else { return }
         var arguments = Kernel.Arguments()
         arguments.append(logits)
         arguments.append(Int32(count))
         arguments.append(Int32(queries.lowerBound))
-        layers.batch.append(staged.copiesOf, from: first, to: &arguments)
-        layers.batch.append(staged.copies, from: first, to: &arguments)
+        layers.batch.append(staged.queries, from: first, to: &arguments)
+        layers.batch.append(staged.candidates, from: first, to: &arguments)
         arguments.append(Int32(end - first))
         try close.launch(for: end - first, arguments)
     }

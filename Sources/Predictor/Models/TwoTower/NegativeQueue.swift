@@ -48,7 +48,6 @@
     ///
     /// `biases`: as those of one copy of each.
     func push(_ own: [Float], _ batch: [Int32], biases batchBiases: [Float]) {
-        guard isKept else { return }
         let surplus = max(0, items.count + batch.count - capacity)
         let gone = min(surplus, items.count)
         items.removeFirst(gone)
