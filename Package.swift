@@ -77,6 +77,7 @@ let package = Package(
             dependencies: ["CKernels", "COpenBLAS", "CUDA", "Executors", "Tables"],
             resources: [
                 .embedInCode("TopK/Device/topk.cu"), .embedInCode("Layers/Device/layers.cu"),
+                .embedInCode("Layers/Device/transformer.cu"),
             ],
             swiftSettings: strict
         ),

@@ -1,8 +1,8 @@
 #!/bin/sh
 # An NVIDIA GPU beside the processor, in two steps, because machines with a card seldom have a Swift compiler:
 #   Benchmarks/gpu.sh pack FOLDER      here: the program, all libraries that it needs, and data, in FOLDER
-#   FOLDER/run.sh                      there: top-k of H&M's size and the training of two towers: correctness, times, share of
-#                                      the card's peak (larder bench gpu, larder bench network)
+#   FOLDER/run.sh                      there: top-k of H&M's size and the training of two towers and of session transformers:
+#                                      correctness, times, share of the card's peak (larder bench gpu, larder bench network)
 #   FOLDER/run.sh bench gpu --items N  there: any command
 # There needs to be a driver, NVRTC and cuBLAS (CUDA 12 or 13; LARDER_CUDA says where, if the system does not know).
 set -eu
@@ -23,12 +23,16 @@ for library in libpthread.so.0 librt.so.1 libdl.so.2; do
 done
 rm -rf "$folder/shop" "$folder/dataset"
 "$folder/larder" data make shop "$folder/shop" --rows 1000000 --users 100000 --items 50000
-for batch in 4096 16384 65536; do
-    model="kind: two-tower, optimizer: adagrad, learning-rate: 0.05, batch: $batch, epochs: 1000, patience: 0, validate-every: 100000"
-    sed "s/^model:.*/model: { $model, threads: 8 }/" "$folder/shop/pipeline.yaml" >"$folder/two-tower-$batch.yaml"
+pipeline() { # NAME MODEL
+    sed "s/^model:.*/model: { $2, epochs: 1000, patience: 0, validate-every: 100000, threads: 8 }/" \
+        "$folder/shop/pipeline.yaml" >"$folder/$1.yaml"
     # Paths in a pipeline are beside it.
-    sed -i "s/csv: /csv: shop\//g" "$folder/two-tower-$batch.yaml"
+    sed -i "s/csv: /csv: shop\//g" "$folder/$1.yaml"
+}
+for batch in 4096 16384 65536; do
+    pipeline "two-tower-$batch" "kind: two-tower, optimizer: adagrad, learning-rate: 0.05, batch: $batch"
 done
+for batch in 128 1024 4096; do pipeline "sessions-$batch" "kind: session-transformer, batch: $batch"; done
 "$folder/larder" bench network "$folder/two-tower-4096.yaml" --dataset "$folder/dataset" --steps 1
 cat >"$folder/run.sh" <<'RUN'
 #!/bin/sh
@@ -40,9 +44,9 @@ system=/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/local/nvidia/lib64:/usr/local/c
 larder() { "$loader" --library-path "$folder/lib:$system" "$folder/larder" "$@"; }
 [ $# = 0 ] || { larder "$@"; exit; }
 larder bench gpu
-for batch in 4096 16384 65536; do
-    echo "two-tower, batch $batch:"
-    larder bench network "$folder/two-tower-$batch.yaml" --dataset "$folder/dataset" --device cuda:0 --steps 200
+for name in two-tower-4096 two-tower-16384 two-tower-65536 sessions-128 sessions-1024 sessions-4096; do
+    echo "$name (the number: its batch):"
+    larder bench network "$folder/$name.yaml" --dataset "$folder/dataset" --device cuda:0 --steps 200
 done
 RUN
 chmod +x "$folder/run.sh"

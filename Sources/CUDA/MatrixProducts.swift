@@ -11,7 +11,7 @@
     /// A matrix of floats in a device's memory: row-major, `stride` floats from row to row.
     package struct Operand {
         fileprivate let address: Driver.Address
-        fileprivate let rows: Int
+        package let rows: Int
         fileprivate let columns: Int
         fileprivate let stride: Int
         fileprivate var isTransposed = false

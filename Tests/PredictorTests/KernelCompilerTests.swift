@@ -26,7 +26,7 @@ struct KernelCompilerTests {
         let target = try compiler.target(for: capability)
         #expect(target.name == "sm_\(capability)")
         for (name, source, count) in [
-            ("topk", PackageResources.topk_cu, 3), ("layers", PackageResources.layers_cu, 13),
+            ("topk", PackageResources.topk_cu, 3), ("layers", DeviceLayers.source, 22),
         ] {
             let source = String(decoding: source, as: UTF8.self)
             let image = try compiler.compile(source, name: name, for: target)

@@ -21,7 +21,7 @@ struct RecommenderContract {
         var testDescription: String { rawValue }
     }
 
-    private func train(_ kind: Kind) throws -> any Recommender {
+    private func train(_ kind: Kind, on gpu: GPU? = nil) throws -> any Recommender {
         switch kind {
         case .cbow: return try Prod2Vec.train(dataset, on: .all, settings(false))
         case .skipGram: return try Prod2Vec.train(dataset, on: .all, settings(true))
@@ -39,7 +39,7 @@ struct RecommenderContract {
             settings.optimiser.learningRate = 0.01
             settings.training.epochs = 60
             settings.training.batch = 60
-            return try TwoTower.train(dataset, on: .all, settings).model
+            return try TwoTower.train(dataset, on: .all, settings, gpu: gpu).model
         case .sessionTransformer, .maskedSessions, .sampledSessions:
             var settings = SessionTransformerSettings()
             settings.masking = kind == .maskedSessions ? .mlm : .causal
@@ -50,7 +50,7 @@ struct RecommenderContract {
             settings.optimiser.learningRate = 0.005
             settings.training.epochs = 60
             settings.training.batch = 20
-            return try SessionTransformer.train(dataset, on: .all, settings).model
+            return try SessionTransformer.train(dataset, on: .all, settings, gpu: gpu).model
         }
     }
 
@@ -82,11 +82,16 @@ struct RecommenderContract {
 
     @Test(arguments: Kind.allCases)
     func `everyone is offered items of the own colour`(_ kind: Kind) throws {
-        let trained = try train(kind)
+        try offersOwnColour(kind)
+    }
+
+    /// `gpu`: where networks are trained and lists made.
+    func offersOwnColour(_ kind: Kind, on gpu: GPU? = nil) throws {
+        let trained = try train(kind, on: gpu)
         let histories = (0..<dataset.users.count).map { user in
             Array(dataset.eventItems[dataset.events(ofUser: user)])
         }
-        let lists = try Ranker(trained, fallback: trained, ListRules(k: 1)).lists(
+        let lists = try Ranker(trained, fallback: trained, ListRules(k: 1), on: gpu).lists(
             for: histories.enumerated().map { Query(user: Int32($0), history: $1) }
         )
         let right = zip(histories, lists).count { history, list in

@@ -60,7 +60,7 @@ struct SessionTransformerTests {
             var examples = SessionExamples(settings, learner.columns, isMet: learner.isMet)
             var generator = SeededGenerator(seed: 1)
             examples.append(items: [0, 1], events: [], &generator)
-            for step in 0..<5 { _ = learner.learn(examples, step: step, of: 5) }
+            for step in 0..<5 { _ = try learner.learn(examples, step: step, of: 5) }
             return learner.parameters.flatMap { $0.parameter.values.values }
         }
         #expect(try zip(trained(1), trained(3)).allSatisfy { abs($0 - $1) < 1e-5 })
@@ -199,7 +199,7 @@ struct SessionTransformerTests {
             (loss(zip(before, direction).map { $0 + $1 * 0.002 })
                 - loss(zip(before, direction).map { $0 - $1 * 0.002 })) / 0.004
         table.fill(before)
-        _ = learner.learn(examples, step: 0, of: 10)
+        _ = try learner.learn(examples, step: 0, of: 10)
         let moved = zip(before, table.values).map { $0 - $1 }
         let along = zip(moved, direction).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
         #expect(abs(along - slope) < 0.02 * (1 + abs(slope)), "\(along) is not \(slope)")

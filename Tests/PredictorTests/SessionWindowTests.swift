@@ -11,7 +11,7 @@ struct SessionWindowTests {
     /// Sessions of two items over five days, of which one is empty, written in no order.
     ///
     /// On the last day there are only new items.
-    private func days() throws -> Dataset {
+    func days() throws -> Dataset {
         let folder = try TemporaryFolder()
         var rows: [String] = []
         for day in [3, 0, 5, 1] {
@@ -29,7 +29,7 @@ struct SessionWindowTests {
         return try Checkerboard.settings(path).built().dataset
     }
 
-    private var daily: SessionTransformerSettings {
+    var daily: SessionTransformerSettings {
         var settings = Sessions.small(.causal)
         settings.windows = 86_400
         settings.dropout = 0.1

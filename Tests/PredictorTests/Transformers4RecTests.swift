@@ -134,7 +134,7 @@ struct Transformers4RecTests {
         ).values
         #expect(zip(found, Self.vectors).allSatisfy { abs($0 - $1) < 1e-5 })
         let before = twin.learner.parameters.map(\.parameter.values.values)
-        _ = twin.learner.learn(examples, step: 0, of: 1)
+        _ = try twin.learner.learn(examples, step: 0, of: 1)
         var compared = 0
         for (before, (name, parameter)) in zip(before, twin.learner.parameters) {
             guard let wanted = Self.gradients[name] else { continue }
@@ -160,7 +160,7 @@ struct Transformers4RecTests {
             $0.optimiser.schedule = .constant
         }
         for (step, wanted) in Self.losses.enumerated() {
-            let loss = twin.learner.learn(twin.examples(step), step: step, of: 10)
+            let loss = try twin.learner.learn(twin.examples(step), step: step, of: 10)
             #expect(abs(loss - wanted) < 1e-3, "step \(step)")
         }
     }

@@ -19,6 +19,7 @@ package enum EmulatedGPU {
                 "-Wall",
                 "-DTOPK_KERNELS=\"\(root)/Sources/Predictor/TopK/Device/topk.cu\"",
                 "-DLAYERS_KERNELS=\"\(root)/Sources/Predictor/Layers/Device/layers.cu\"",
+                "-DTRANSFORMER_KERNELS=\"\(root)/Sources/Predictor/Layers/Device/transformer.cu\"",
                 "\(root)/Tests/CUDA/driver.cpp", "-o", "\(folder.path)/libcuda.so.1",
             ],
             output: .discarded,

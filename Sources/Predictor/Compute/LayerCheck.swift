@@ -10,6 +10,8 @@ struct LayerCheck {
     func run() throws {
         for kind in OptimiserKind.allCases { try checkNetwork(kind) }
         try checkPairs()
+        for isCausal in [false, true] { try checkTransformer(isCausal: isCausal) }
+        try checkRows()
     }
 
     /// Three steps of embeddings of lists, dense layers, a length of one and a softmax.
@@ -81,7 +83,7 @@ struct LayerCheck {
             if let own = try ownEmbedding.backward(ownDense.inputGradient, column: 0) {
                 gradients.append(own)
             }
-            try gradients.update(gradients.optimiser(settings, step: step, of: 3))
+            try gradients.update(layers.optimiser(of: gradients, settings, step: step, of: 3))
 
             dense.input.resize(rows: 300)
             embedding.forward(into: dense.input, column: 0, threads: 1)
@@ -159,6 +161,84 @@ struct LayerCheck {
         try expect(sums.values(), expectedSums.values)
         try expect(gradient.values(), expectedGradient.values)
         try expect([Float(ownLoss.loss())], [Float(loss)])
+    }
+
+    /// The gradient of a whole table, some rows that are all the same, and some that are nothing.
+    private func checkRows() throws {
+        var generator = SeededGenerator(seed: 4)
+        let embedding = Embedding(codes: 7, width: 5, for: .sgd) { generator.normalFloat() }
+        let (whole, gradient) = (RowBuffer(rows: 7, columns: 5), RowBuffer(rows: 9, columns: 6))
+        for buffer in [whole, gradient] { buffer.fill { generator.normalFloat() } }
+        let own = try DeviceEmbedding(embedding, layers)
+        let ownWhole = try DeviceMatrix(whole, on: layers.device)
+        layers.batch.begin()
+        embedding.use([3, 1, 3, 6, 0, 0, 3, 1, 1])
+        own.stage(except: 6)
+        let same = layers.batch.add([Int32](arrayLiteral: 2, 5))
+        let none = layers.batch.add([Int32](arrayLiteral: 4))
+        try layers.batch.send()
+        embedding.add(gradient, column: 1, to: whole, except: 6)
+        try own.add(DeviceMatrix(gradient, on: layers.device), column: 1, to: ownWhole)
+        try expect(ownWhole.values(), whole.values)
+        let row = RowBuffer(rows: 1, columns: 5)
+        row.fill { generator.normalFloat() }
+        try layers.rows.fill(same, of: ownWhole, with: DeviceMatrix(row, on: layers.device))
+        try layers.rows.fill(none, of: ownWhole, with: nil)
+        var expected = whole.values
+        for (place, values) in [(2, row.values), (5, row.values), (4, [0, 0, 0, 0, 0])] {
+            expected.replaceSubrange(place * 5..<(place + 1) * 5, with: values)
+        }
+        try expect(ownWhole.values(), expected)
+    }
+
+    /// Both ways through a transformer, of sequences of different lengths; in the last layer some rows ask.
+    ///
+    /// `block`: floats that attention takes at a time.
+    func checkTransformer(isCausal: Bool, block: Int = 1 << 26) throws {
+        var generator = SeededGenerator(seed: 3)
+        let settings = TransformerSettings(
+            width: 12,
+            heads: 3,
+            layers: 2,
+            inner: 20,
+            dropout: 0.2,
+            epsilon: 0.1,
+            isCausal: isCausal
+        )
+        let transformer = Transformer(settings, for: .sgd, &generator)
+        for (_, parameter) in transformer.parameters("") {
+            parameter.values.fill { 0.5 * generator.normalFloat() }
+        }
+        var (sequences, selected) = (Sequences(), SelectedRows())
+        // One that nothing is asked of, and one that is longer than a block has threads.
+        for (length, asking) in [(5, [1, 4]), (3, []), (1, [0]), (80, [2, 70, 79]), (2, [0, 1])] {
+            selected.append(asking.map { Int32($0) }, first: sequences.rows)
+            sequences.append(length: length)
+        }
+        let own = try DeviceTransformer(transformer, layers, block: block)
+        func fill(_ here: RowBuffer, _ there: DeviceMatrix, rows: Int) throws {
+            here.resize(rows: rows)
+            here.fill { generator.normalFloat() }
+            try there.resize(rows: rows)
+            try there.array.upload(here.values[...])
+        }
+        layers.batch.begin()
+        let staged = DeviceSequences(sequences, selected, layers.batch)
+        try layers.batch.send()
+        // Twice: the room of the first is that of the second.
+        for step in 0..<2 {
+            try fill(transformer.input, own.input, rows: sequences.rows)
+            transformer.forward(sequences, selected, TransformerPass(step: step))
+            try own.forward(staged, step: step)
+            try expect(own.output.values(), transformer.output.values)
+            try fill(transformer.outputGradient, own.outputGradient, rows: selected.count)
+            transformer.backward(sequences, selected, TransformerPass(step: step))
+            try own.backward(staged, step: step)
+            try expect(own.inputGradient.values(), transformer.inputGradient.values)
+            for (found, expected) in zip(own.gradients, transformer.gradients) {
+                try expect(found.pieces.values(), expected.values.values)
+            }
+        }
     }
 
     /// The same, but for the last bits.

@@ -23,9 +23,7 @@ struct Dropout: Sendable {
     ///
     /// `first`: the number of their first row.
     func kernel(step: Int?, first: Int) -> larder_dropout {
-        guard let step, rate > 0 else {
-            return larder_dropout(seed: 0, closed: 0, scale: 1, first: 0)
-        }
+        guard let step, rate > 0 else { return .none }
         var generator = SeededGenerator(seed: seed, stream: step)
         return larder_dropout(
             seed: UInt32(truncatingIfNeeded: generator.next()),
@@ -34,4 +32,9 @@ struct Dropout: Sendable {
             first: first
         )
     }
+}
+
+extension larder_dropout {
+    /// Nothing is closed.
+    static let none = larder_dropout(seed: 0, closed: 0, scale: 1, first: 0)
 }

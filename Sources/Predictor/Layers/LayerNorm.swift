@@ -7,7 +7,7 @@ import CKernels
 @safe final class LayerNorm: @unchecked Sendable {
     let gain: Parameter
     let shift: Parameter
-    private let epsilon: Float
+    let epsilon: Float
     private let gainGradient: RowBuffer
     private let shiftGradient: RowBuffer
     private let direction: RowBuffer

@@ -25,7 +25,7 @@ struct TransformerSettings: Sendable, Equatable {
 /// for the distance of query and key, s its sines and cosines; u and w are biases of each head.
 /// Queries may be some rows only.
 @safe final class RelativeAttention: @unchecked Sendable {
-    private let settings: TransformerSettings
+    let settings: TransformerSettings
     /// What a pass leaves for the one back, and needs meanwhile.
     @safe private final class Work {
         let contentBias: RowBuffer
@@ -66,22 +66,25 @@ struct TransformerSettings: Sendable, Equatable {
             dPositions = RowBuffer(columns: width)
         }
 
-        /// All sines first, as in XLNet.
         func prepareWaves(reach: Int) {
-            let rows = 2 * reach - 1
-            guard waves.rows < rows else { return }
-            let half = waves.columns / 2
-            waves = RowBuffer(rows: rows, columns: waves.columns)
-            for row in 0..<rows {
-                let to = unsafe waves.row(row)
-                for c in 0..<half {
-                    let angle =
-                        Float(reach - 1 - row) / powf(10_000, Float(c) / Float(half))
-                    unsafe to[c] = sinf(angle)
-                    unsafe to[half + c] = cosf(angle)
-                }
+            guard waves.rows < 2 * reach - 1 else { return }
+            waves = RelativeAttention.waves(reach: reach, width: waves.columns)
+        }
+    }
+
+    /// Sines, then cosines, as in XLNet, of the distances `reach` - 1 down to its negative.
+    static func waves(reach: Int, width: Int) -> RowBuffer {
+        let waves = RowBuffer(rows: 2 * reach - 1, columns: width)
+        let half = width / 2
+        for row in 0..<waves.rows {
+            let to = unsafe waves.row(row)
+            for c in 0..<half {
+                let angle = Float(reach - 1 - row) / powf(10_000, Float(c) / Float(half))
+                unsafe to[c] = sinf(angle)
+                unsafe to[half + c] = cosf(angle)
             }
         }
+        return waves
     }
 
     let query: Linear

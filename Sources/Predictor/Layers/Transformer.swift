@@ -4,8 +4,8 @@ import CKernels
 /// Layers of a transformer, with dropout before the first and behind the last.
 @safe final class Transformer: @unchecked Sendable {
     let layers: [TransformerLayer]
-    private let inputDropout: Dropout
-    private let outputDropout: Dropout
+    let inputDropout: Dropout
+    let outputDropout: Dropout
     /// What goes into each layer, and comes out of the last; and their gradients.
     private let values: [RowBuffer]
     private let gradientsOfValues: [RowBuffer]

@@ -42,9 +42,9 @@ struct TransformerPass: Sendable {
     let first: Linear
     let second: Linear
     let norm: LayerNorm
-    private let attentionDropout: Dropout
-    private let innerDropout: Dropout
-    private let outerDropout: Dropout
+    let attentionDropout: Dropout
+    let innerDropout: Dropout
+    let outerDropout: Dropout
 
     private let work: Work
 

@@ -13,8 +13,16 @@ struct Validation {
     private let truths: [Set<Int32>]
     private let fallback: RetrievalModel
     private let rules: ListRules
+    private let gpu: GPU?
 
-    init(_ dataset: Dataset, for audience: Audience = .users, seed: Int) {
+    /// `gpu`: where to search what is worth the way.
+    init(
+        _ dataset: Dataset,
+        for audience: Audience = .users,
+        seed: Int,
+        on gpu: GPU? = nil
+    ) {
+        self.gpu = gpu
         let all = TestQueries(dataset, for: audience, part: .validation)
         var generator = SeededGenerator(seed: seed, stream: -2)
         let chosen = Array(all.queries.indices.shuffled(using: &generator).prefix(Self.most))
@@ -31,7 +39,7 @@ struct Validation {
 
     /// Nil where the model knows nobody of them: the popularity list is the same at each look.
     func value(of model: any Recommender, _ progress: (Double) throws -> Void) throws -> Double? {
-        let ranker = try Ranker(model, fallback: fallback, rules)
+        let ranker = try Ranker(model, fallback: fallback, rules, on: gpu)
         let lists = try ranker.lists(for: queries, progress: progress)
         guard !lists.allSatisfy(\.isCold) else { return nil }
         let sum = zip(lists, truths).reduce(0) { sum, pair in

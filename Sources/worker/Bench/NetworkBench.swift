@@ -130,7 +130,13 @@ struct NetworkBenchCommand: ParsableCommand {
             guard trace == nil else {
                 throw ValidationError("--trace is for two-tower and rating-mlp")
             }
-            _ = try SessionTransformer.train(data, on: .forTraining, settings, progress: tellOf)
+            _ = try SessionTransformer.train(
+                data,
+                on: .forTraining,
+                settings,
+                gpu: gpu,
+                progress: tellOf
+            )
         default: throw ValidationError("the pipeline has no network")
         }
     }

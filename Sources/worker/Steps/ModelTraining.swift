@@ -104,6 +104,7 @@ struct ModelTraining {
                         until: course.until,
                         after: base,
                         from: state,
+                        gpu: input.services.gpu,
                         progress: progress,
                         stop: input.context.checkStop
                     )

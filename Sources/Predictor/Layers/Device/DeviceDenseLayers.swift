@@ -6,7 +6,7 @@ import CUDA
 final class DeviceDenseLayers {
     private let dense: DenseLayers
     private let layers: [DeviceLinear]
-    private let dropout: Kernel
+    private let rows: DeviceRows
     /// The input of each layer, and what the last one makes; and their gradients.
     private let values: [DeviceMatrix]
     private let slopes: [DeviceMatrix]
@@ -14,7 +14,7 @@ final class DeviceDenseLayers {
     init(_ dense: DenseLayers, _ layers: DeviceLayers) throws {
         self.dense = dense
         self.layers = try dense.layers.map { try DeviceLinear($0, layers) }
-        dropout = try layers.kernel("dropout")
+        rows = layers.rows
         let widths = [dense.input.columns] + dense.layers.map(\.outputs)
         values = try widths.map { try layers.matrix(columns: $0) }
         slopes = try widths.map { try layers.matrix(columns: $0) }
@@ -50,13 +50,7 @@ final class DeviceDenseLayers {
 
     private func drop(_ x: DeviceMatrix, _ place: Int, _ step: Int) throws(CUDAError) {
         guard dense.dropout.rate > 0 else { return }
-        let kernel = dense.dropout.kernel(step: dense.dropoutStep(step, place), first: 0)
-        var arguments = Kernel.Arguments()
-        arguments.append(x.array)
-        arguments.append(Int64(x.count))
-        arguments.append(kernel.seed)
-        arguments.append(kernel.closed)
-        arguments.append(kernel.scale)
-        try dropout.launch(for: x.count, arguments)
+        let dropout = dense.dropout.kernel(step: dense.dropoutStep(step, place), first: 0)
+        try rows.copy(x, into: x, dropout)
     }
 }

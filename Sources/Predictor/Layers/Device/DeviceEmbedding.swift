@@ -7,6 +7,7 @@ final class DeviceEmbedding {
     private let embedding: Embedding
     private let batch: DeviceBatch
     private let embed: Kernel
+    private let addSums: Kernel
     private let uses: DeviceUses
     private var staged: Staged?
 
@@ -22,27 +23,34 @@ final class DeviceEmbedding {
         table = try DeviceParameter(embedding.table, layers)
         batch = layers.batch
         embed = try layers.kernel("embed")
+        addSums = try layers.kernel("add_sums")
         uses = try DeviceUses(columns: embedding.width, layers)
     }
 
     /// Adds what `Embedding.use` took to the batch.
-    func stage() {
+    ///
+    /// `code`: a row whose uses count nothing on the way back.
+    func stage(except code: Int32 = -1) {
         let own = embedding.uses
+        let rows = own.rows.filter { $0 != code }
         staged = Staged(
             codes: batch.add(own.codes),
             offsets: own.offsets.isEmpty ? nil : batch.add(own.offsets),
-            rows: batch.add(own.rows)
+            rows: batch.add(rows)
         )
-        uses.stage(own, of: own.rows)
+        uses.stage(own, of: rows)
     }
 
     /// Writes the columns of `y` from `column` on.
-    func forward(into y: DeviceMatrix, column: Int) throws(CUDAError) {
+    ///
+    /// `entry`: the code of its first row; of lists the first.
+    func forward(into y: DeviceMatrix, column: Int, from entry: Int = 0) throws(CUDAError) {
         guard let staged else { return }
+        precondition(entry == 0 || staged.offsets == nil, "one code a row")
         var arguments = Kernel.Arguments()
         arguments.append(table.values.array)
         arguments.append(Int32(embedding.width))
-        batch.append(staged.codes, to: &arguments)
+        batch.append(staged.codes, from: entry, to: &arguments)
         batch.append(staged.offsets, to: &arguments)
         arguments.append(y.array)
         arguments.append(Int32(y.columns))
@@ -63,5 +71,23 @@ final class DeviceEmbedding {
             pieces: pieces,
             used: (staged.rows, ends, batch)
         )
+    }
+
+    /// Adds what the rows that were used have of the gradient of y to that of the whole table.
+    func add(
+        _ gradient: DeviceMatrix,
+        column: Int,
+        to whole: DeviceMatrix
+    ) throws(CUDAError) {
+        guard let staged, let (pieces, ends) = try uses.pieces(of: gradient, column: column)
+        else { return }
+        var arguments = Kernel.Arguments()
+        batch.append(staged.rows, to: &arguments)
+        arguments.append(pieces.array)
+        batch.append(ends, to: &arguments)
+        arguments.append(Int32(staged.rows.count))
+        arguments.append(Int32(embedding.width))
+        arguments.append(whole.array)
+        try addSums.launch(for: staged.rows.count * embedding.width, arguments)
     }
 }

@@ -6,7 +6,7 @@ final class DeviceLinear {
     private let linear: Linear
     private let layers: DeviceLayers
     private let weight: DeviceParameter
-    private let bias: DeviceParameter?
+    let bias: DeviceParameter?
     private let weightGradient: DeviceMatrix
     private let biasGradient: DeviceMatrix
     private let addBias: Kernel
@@ -21,10 +21,8 @@ final class DeviceLinear {
         } else {
             bias = nil
         }
-        weightGradient = try layers.matrix(columns: linear.outputs)
-        biasGradient = try layers.matrix(columns: linear.outputs)
-        try weightGradient.resize(rows: linear.inputs)
-        try biasGradient.resize(rows: 1)
+        weightGradient = try layers.matrix(rows: linear.inputs, columns: linear.outputs)
+        biasGradient = try layers.matrix(rows: 1, columns: linear.outputs)
         addBias = try layers.kernel("add_bias")
         rectify = try DeviceRectifier(layers)
     }
@@ -35,13 +33,19 @@ final class DeviceLinear {
             + (bias.map { [DeviceParameter.Gradient(parameter: $0, pieces: biasGradient)] } ?? [])
     }
 
-    func forward(_ x: DeviceMatrix, into y: DeviceMatrix) throws(CUDAError) {
+    /// `addsBias`: otherwise whoever comes next does.
+    func forward(
+        _ x: DeviceMatrix,
+        into y: DeviceMatrix,
+        addsBias: Bool = true
+    ) throws(CUDAError) {
         try y.resize(rows: x.rows)
         try layers.products.multiply(x.operand(), weight.values.operand(), into: y.operand())
-        guard let bias else { return }
+        guard let bias, addsBias else { return }
         var arguments = Kernel.Arguments()
         arguments.append(y.array)
         arguments.append(bias.values.array)
+        arguments.append(y.array)
         arguments.append(Int64(y.count))
         arguments.append(Int32(y.columns))
         arguments.append(Int32(linear.rectifies ? 1 : 0))
@@ -53,25 +57,24 @@ final class DeviceLinear {
         _ gradient: DeviceMatrix,
         x: DeviceMatrix,
         y: DeviceMatrix,
-        into dx: DeviceMatrix
+        into dx: DeviceMatrix?,
+        adds: Bool = false
     ) throws(CUDAError) {
         if linear.rectifies { try rectify.backward(gradient, y: y) }
-        try dx.resize(rows: x.rows)
         try layers.products.multiply(
             x.operand().transposed,
             gradient.operand(),
             into: weightGradient.operand()
         )
         if bias != nil {
-            try layers.products.multiply(
-                layers.ones(x.rows).transposed,
-                gradient.operand(),
-                into: biasGradient.operand()
-            )
+            try layers.sums(of: gradient.operand(), into: biasGradient.operand())
         }
+        guard let dx else { return }
+        if !adds { try dx.resize(rows: x.rows) }
         try layers.products.multiply(
             gradient.operand(),
             weight.values.operand().transposed,
+            adds: adds,
             into: dx.operand()
         )
     }

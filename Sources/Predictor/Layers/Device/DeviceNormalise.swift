@@ -8,8 +8,6 @@ final class DeviceNormalise {
     private let inverse: DeviceMatrix
     private let forward: Kernel
     private let backward: Kernel
-    /// Of a block, which has a row: as in layers.cu.
-    private static let threads = 64
 
     init(columns: Int, _ layers: DeviceLayers) throws(CUDAError) {
         output = try layers.matrix(columns: columns)
@@ -26,7 +24,7 @@ final class DeviceNormalise {
         arguments.append(Int32(x.columns))
         arguments.append(output.array)
         arguments.append(inverse.array)
-        try forward.launch(blocks: (x.rows, 1), threads: (Self.threads, 1), arguments)
+        try forward.launch(blocks: (x.rows, 1), threads: (DeviceLayers.rowThreads, 1), arguments)
     }
 
     /// In place.
@@ -36,6 +34,10 @@ final class DeviceNormalise {
         arguments.append(Int32(gradient.columns))
         arguments.append(output.array)
         arguments.append(inverse.array)
-        try backward.launch(blocks: (gradient.rows, 1), threads: (Self.threads, 1), arguments)
+        try backward.launch(
+            blocks: (gradient.rows, 1),
+            threads: (DeviceLayers.rowThreads, 1),
+            arguments
+        )
     }
 }

@@ -9,9 +9,6 @@ final class DeviceParameter {
     private let parameter: Parameter
     private let update: Kernel
     private let squares: Kernel
-    /// Of the blocks that squares are added up in.
-    private let partial: DeviceArray<Double>
-    private static let blocks = 256
 
     init(_ parameter: Parameter, _ layers: DeviceLayers) throws(CUDAError) {
         self.parameter = parameter
@@ -19,7 +16,6 @@ final class DeviceParameter {
         state = try DeviceMatrix(parameter.state, on: layers.device)
         update = try layers.kernel("update")
         squares = try layers.kernel("squares")
-        partial = try DeviceArray(Self.blocks, on: layers.device)
     }
 
     /// Brings what was learned to where it came from.
@@ -38,21 +34,25 @@ final class DeviceParameter {
 
         private var count: Int { used?.rows.count ?? pieces.rows }
 
-        /// Waits for it.
-        func squares() throws(CUDAError) -> Double {
+        /// Of threads that add up its squares.
+        var blocks: Int {
             let threads = DeviceLayers.threads
-            let blocks = min(
-                DeviceParameter.blocks,
-                (count * pieces.columns + threads - 1) / threads
-            )
+            return min(256, (count * pieces.columns + threads - 1) / threads)
+        }
+
+        /// Writes the sum of the squares of each block's part.
+        func sumSquares(into sums: DeviceArray<Double>, from first: Int) throws(CUDAError) {
             var arguments = Kernel.Arguments()
             arguments.append(pieces.array)
             append(used?.ends, to: &arguments)
             arguments.append(Int32(count))
             arguments.append(Int32(pieces.columns))
-            arguments.append(parameter.partial)
-            try parameter.squares.launch(blocks: (blocks, 1), threads: (threads, 1), arguments)
-            return try parameter.partial.values(blocks).reduce(0, +)
+            arguments.append(sums, from: first)
+            try parameter.squares.launch(
+                blocks: (blocks, 1),
+                threads: (DeviceLayers.threads, 1),
+                arguments
+            )
         }
 
         func update(_ optimiser: Optimiser) throws(CUDAError) {
@@ -77,21 +77,6 @@ final class DeviceParameter {
 }
 
 extension [DeviceParameter.Gradient] {
-    /// Of a step; waits for the gradients where they are to be clipped.
-    func optimiser(
-        _ settings: OptimiserSettings,
-        step: Int,
-        of steps: Int
-    ) throws(CUDAError) -> Optimiser {
-        var squares: Double?
-        if settings.clips {
-            var sum = 0.0
-            for gradient in self { sum += try gradient.squares() }
-            squares = sum
-        }
-        return Optimiser(settings, step: step, of: steps, squares: squares)
-    }
-
     func update(_ optimiser: Optimiser) throws(CUDAError) {
         for gradient in self { try gradient.update(optimiser) }
     }

@@ -13,6 +13,22 @@ struct Optimiser {
     float rate, epsilon, beta1, beta2, decay, unbias1, unbias2, scale;
 };
 
+// As in CKernels.
+struct Dropout {
+    unsigned seed, closed;
+    float scale;
+    unsigned long long first;
+};
+
+// What dropout multiplies the value at a place with, from the first row on: the same as on a processor.
+__device__ inline float open_at(const Dropout& d, unsigned place) {
+    unsigned hash = place ^ d.seed;
+    hash = (hash ^ hash >> 16) * 0x7feb352du;
+    hash = (hash ^ hash >> 15) * 0x846ca68bu;
+    hash = hash ^ hash >> 16;
+    return hash >= d.closed ? d.scale : 0;
+}
+
 // Each at its own place; all threads of the block have the result.
 template <int SIZE, class T> __device__ inline T sum_of_block(T* part, T value) {
     part[threadIdx.x] = value;
@@ -36,6 +52,35 @@ template <int SIZE> __device__ inline float most_of_block(float* part, float val
     float most = part[0];
     __syncthreads();
     return most;
+}
+
+// MARK: rows
+
+// to[r][toColumn + c] = dropout(from[r][fromColumn + c]); both may be the same.
+extern "C" __global__ void layers_copy(
+    const float* from, int fromStride, int fromColumn, float* to, int toStride, int toColumn, int columns,
+    long long count, Dropout d
+) {
+    long long n = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (n >= count) return;
+    long long row = n / columns;
+    int c = n % columns;
+    float open = open_at(d, (unsigned)(d.first * columns + n));
+    to[row * toStride + toColumn + c] = from[row * fromStride + fromColumn + c] * open;
+}
+
+// to[rows[n]] = from[n] (+ to[rows[n]]), where each row is named once; `stride` 0: the same for all; nothing to copy
+// from: zeros.
+extern "C" __global__ void layers_put_rows(
+    const int* __restrict__ rows, const float* __restrict__ from, int stride, float* __restrict__ to, int columns,
+    long long count, int adds
+) {
+    long long n = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (n >= count) return;
+    long long row = n / columns;
+    int c = n % columns;
+    float* place = to + (long long)rows[row] * columns + c;
+    *place = (adds ? *place : 0) + (from ? from[row * stride + c] : 0);
 }
 
 // MARK: embeddings
@@ -85,6 +130,18 @@ __device__ inline float gradient_of(const float* sums, const int* ends, long lon
     return sum;
 }
 
+// Adds the gradients of rows that a batch used, in pieces that end before ends[n], to those of the whole table.
+extern "C" __global__ void layers_add_sums(
+    const int* __restrict__ rows, const float* __restrict__ sums, const int* __restrict__ ends, int count, int width,
+    float* __restrict__ whole
+) {
+    long long n = (long long)blockIdx.x * THREADS + threadIdx.x;
+    if (n >= (long long)count * width) return;
+    long long place = n / width;
+    int c = n % width;
+    whole[(long long)rows[place] * width + c] += gradient_of(sums, ends, place, width, c);
+}
+
 // partial[block] = the sum of the squares of some rows' gradients.
 extern "C" __global__ void __launch_bounds__(THREADS) layers_squares(
     const float* __restrict__ sums, const int* __restrict__ ends, int rows, int width, double* __restrict__ partial
@@ -130,15 +187,15 @@ extern "C" __global__ void layers_update(
 
 // MARK: activations
 
-// x += bias, and nothing less than zero where it rectifies.
+// y = x + bias, and nothing less than zero where it rectifies; y may be x.
 extern "C" __global__ void layers_add_bias(
-    float* __restrict__ x, const float* __restrict__ bias, long long count, int columns, int rectifies
+    const float* x, const float* __restrict__ bias, float* y, long long count, int columns, int rectifies
 ) {
     long long n = (long long)blockIdx.x * THREADS + threadIdx.x;
     if (n >= count) return;
     float value = x[n] + bias[n % columns];
     // Not a NaN's: a training that broke must be seen to have.
-    x[n] = rectifies && value < 0 ? 0 : value;
+    y[n] = rectifies && value < 0 ? 0 : value;
 }
 
 extern "C" __global__ void layers_rectify_back(
@@ -159,19 +216,6 @@ extern "C" __global__ void layers_add_pairs(
     int c = n % columns;
     float value = a[(long long)slotsOfA[row] * columns + c] + b[(long long)slotsOfB[row] * columns + c];
     y[n] = value < 0 ? 0 : value;
-}
-
-// Closes the places whose hash is below `closed`: the same as on a processor.
-extern "C" __global__ void layers_dropout(
-    float* __restrict__ x, long long count, unsigned seed, unsigned closed, float scale
-) {
-    long long n = (long long)blockIdx.x * THREADS + threadIdx.x;
-    if (n >= count) return;
-    unsigned hash = (unsigned)n ^ seed;
-    hash = (hash ^ hash >> 16) * 0x7feb352du;
-    hash = (hash ^ hash >> 15) * 0x846ca68bu;
-    hash = hash ^ hash >> 16;
-    x[n] = hash >= closed ? x[n] * scale : 0;
 }
 
 // y = x / |x|; a block has a row.

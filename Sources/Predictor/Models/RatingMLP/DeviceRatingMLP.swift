@@ -45,7 +45,7 @@ final class DeviceRatingMLP: DeviceTwin {
         }
     }
 
-    private let batch: DeviceBatch
+    private let layers: DeviceLayers
     private let users: Side
     private let items: Side
     private let pairs: DevicePairSum
@@ -59,7 +59,7 @@ final class DeviceRatingMLP: DeviceTwin {
         _ dense: DenseLayers,
         _ layers: DeviceLayers
     ) throws {
-        batch = layers.batch
+        self.layers = layers
         self.users = try Side(users, layers)
         self.items = try Side(items, layers)
         pairs = try DevicePairSum(layers)
@@ -71,7 +71,7 @@ final class DeviceRatingMLP: DeviceTwin {
 
     /// Takes what a step needs.
     func stage(_ examples: RatingExamples.Batch) {
-        batch.begin()
+        layers.batch.begin()
         users.stage(examples.users)
         items.stage(examples.items)
         pairs.stage(users.side.distinct.slots, items.side.distinct.slots)
@@ -81,7 +81,7 @@ final class DeviceRatingMLP: DeviceTwin {
     /// Moves the weights; returns the loss.
     func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws -> Double {
         isMoving = false
-        try batch.send()
+        try layers.batch.send()
         try users.forward()
         try items.forward()
         try pairs.forward(users.product, items.product, into: dense.input)
@@ -92,7 +92,7 @@ final class DeviceRatingMLP: DeviceTwin {
         let gradients =
             try dense.gradients + users.backward(dense.inputGradient)
             + items.backward(dense.inputGradient)
-        let optimiser = try gradients.optimiser(settings, step: step, of: steps)
+        let optimiser = try layers.optimiser(of: gradients, settings, step: step, of: steps)
         isMoving = true
         try gradients.update(optimiser)
         return try loss.loss()

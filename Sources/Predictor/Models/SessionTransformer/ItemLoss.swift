@@ -6,8 +6,14 @@ private import Tables
 @safe protocol ItemLoss: AnyObject {
     /// From now on these items are met, each so often.
     func meet(_ counts: [Int])
+    /// Takes the items of a step, which are to be found.
+    func aim(at items: [Int32], step: Int)
+    /// What they are to be found among: codes; nil: all of the table, in its order.
+    var candidates: [Int32]? { get }
+    /// Of the candidates.
+    var targets: ContrastiveLoss.Targets { get }
     /// The mean loss of finding an item from each vector; with the gradient of the vectors.
-    func run(_ vectors: RowBuffer, _ items: [Int32], step: Int, gradient: RowBuffer) -> Double
+    func run(_ vectors: RowBuffer, gradient: RowBuffer) -> Double
     /// Adds the gradient of the items that were read: the last columns of each row of an input.
     func add(_ input: RowBuffer, of codes: [Int32])
     /// The sum of the squares of the embeddings' gradients.
@@ -20,7 +26,7 @@ private import Tables
     private let items: Embedding
     private let settings: SessionTransformerSettings
     private let loss: ContrastiveLoss
-    private var targets = ContrastiveLoss.Targets()
+    private(set) var targets = ContrastiveLoss.Targets()
     private lazy var gradient = RowBuffer(rows: items.table.rows, columns: items.width)
 
     init(_ items: Embedding, _ settings: SessionTransformerSettings) {
@@ -39,9 +45,17 @@ private import Tables
         targets.bias += counts.map { $0 > 0 ? 0 : -.infinity }
     }
 
-    func run(_ vectors: RowBuffer, _ items: [Int32], step: Int, gradient dq: RowBuffer) -> Double {
-        aim(at: items)
-        let table = self.items.table
+    var candidates: [Int32]? { nil }
+
+    func aim(at items: [Int32], step: Int) { aim(at: items) }
+
+    private func aim(at items: [Int32]) {
+        targets.target = items.map { $0 + Code.first(hashBuckets: 0) }
+        targets.targetBias = [Float](repeating: 0, count: items.count)
+    }
+
+    func run(_ vectors: RowBuffer, gradient dq: RowBuffer) -> Double {
+        let table = items.table
         return loss.run(vectors, table.values, targets, dq: dq, dc: gradient, rowsOfC: table.rows)
     }
 
@@ -52,19 +66,13 @@ private import Tables
         return loss.run(vectors, self.items.table.values, targets, dq: dq, dc: none, rowsOfC: 0)
     }
 
-    private func aim(at items: [Int32]) {
-        targets.target = items.map { $0 + Code.first(hashBuckets: 0) }
-        targets.targetBias = [Float](repeating: 0, count: items.count)
-    }
-
     func add(_ input: RowBuffer, of codes: [Int32]) {
         items.use(codes)
         items.add(
             input,
             column: input.columns - items.width,
             to: gradient,
-            // PyTorch's padding_idx: as an input it learns nothing.
-            except: settings.isTransformers4Rec ? Code.padding : -1
+            except: settings.skippedCode
         )
     }
 
@@ -82,7 +90,7 @@ private import Tables
     private let items: Embedding
     private let settings: SessionTransformerSettings
     private let loss: ContrastiveLoss
-    private var candidates: Candidates
+    private var chosen: Candidates
     private let vectors: RowBuffer
     private let candidateGradient: RowBuffer
     /// Of the candidates, then of the rows that were read.
@@ -92,34 +100,34 @@ private import Tables
         self.items = items
         self.settings = settings
         loss = ContrastiveLoss(columns: items.width, temperature: 1, threads: settings.threads)
-        candidates = Candidates([], settings.candidates)
+        chosen = Candidates([], settings.candidates)
         vectors = RowBuffer(columns: items.width)
         candidateGradient = RowBuffer(columns: items.width)
         gradient = RowBuffer(columns: items.width)
     }
 
-    func meet(_ counts: [Int]) { candidates = Candidates(counts, settings.candidates) }
+    func meet(_ counts: [Int]) { chosen = Candidates(counts, settings.candidates) }
 
-    func run(_ queries: RowBuffer, _ items: [Int32], step: Int, gradient dq: RowBuffer) -> Double {
-        candidates.fill(items, step: step)
-        vectors.gather(candidateCodes, of: self.items.table.values)
+    func aim(at items: [Int32], step: Int) { chosen.fill(items, step: step) }
+
+    var candidates: [Int32]? { chosen.items.map { $0 + Code.first(hashBuckets: 0) } }
+    var targets: ContrastiveLoss.Targets { chosen.targets }
+
+    func run(_ queries: RowBuffer, gradient dq: RowBuffer) -> Double {
+        vectors.gather(candidates ?? [], of: items.table.values)
         return loss.run(
             queries,
             vectors,
-            candidates.targets,
+            targets,
             dq: dq,
             dc: candidateGradient,
             rowsOfC: vectors.rows
         )
     }
 
-    private var candidateCodes: [Int32] {
-        candidates.items.map { $0 + Code.first(hashBuckets: 0) }
-    }
-
     func add(_ input: RowBuffer, of codes: [Int32]) {
         let count = candidateGradient.rows
-        items.use(candidateCodes + codes)
+        items.use((candidates ?? []) + codes)
         gradient.resize(rows: count + codes.count)
         unsafe gradient.start.update(from: candidateGradient.start, count: candidateGradient.count)
         let column = input.columns - items.width

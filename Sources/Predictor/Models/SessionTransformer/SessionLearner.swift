@@ -18,6 +18,8 @@ private import Tables
     private var past: SessionBase.Progress?
     private let loss: any ItemLoss
     private let validation: Validation?
+    let gpu: GPU?
+    private let training: DeviceTraining<DeviceSessionNetwork>?
 
     private var examples: SessionExamples
 
@@ -25,7 +27,8 @@ private import Tables
         _ dataset: Dataset,
         on parts: Set<Part>,
         _ settings: SessionTransformerSettings,
-        validates: Bool
+        validates: Bool,
+        on gpu: GPU? = nil
     ) throws(PredictorError) {
         self.settings = settings
         self.parts = parts
@@ -49,7 +52,11 @@ private import Tables
             ? SampledItemLoss(network.items, settings) : WholeItemLoss(network.items, settings)
         validation =
             validates
-            ? Validation(dataset, for: .sessions, seed: settings.training.seed) : nil
+            ? Validation(dataset, for: .sessions, seed: settings.training.seed, on: gpu) : nil
+        self.gpu = gpu
+        training = DeviceTraining(gpu) { [network] layers in
+            try DeviceSessionNetwork(network, settings, layers)
+        }
         examples = SessionExamples(settings, columns, isMet: counts.map { $0 > 0 })
         // Window by window, items are met when their time comes.
         if settings.windows == nil {
@@ -95,31 +102,36 @@ private import Tables
 
     var parameters: [(name: String, parameter: Parameter)] { network.parameters }
 
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) -> Double {
+    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double {
         examples.removeAll()
         var generator = SeededGenerator(seed: settings.training.seed, stream: walk.steps + step)
         for example in 0..<batch.count {
             let range = Int(batch.offsets[example])..<Int(batch.offsets[example + 1])
             examples.append(items: batch.items[range], events: batch.events[range], &generator)
         }
-        return learn(examples, step: step, of: steps)
+        return try learn(examples, step: step, of: steps)
     }
 
-    func learn(_ examples: SessionExamples, step: Int, of steps: Int) -> Double {
+    func learn(_ examples: SessionExamples, step: Int, of steps: Int) throws -> Double {
         // Of one event each: there is nothing to be found.
         guard !examples.items.isEmpty else { return 0 }
+        loss.aim(at: examples.items, step: walk.steps + step)
+        let onDevice = try training?.learn { device in
+            device.stage(examples, loss)
+        } _: { device in
+            try device.learn(settings.optimiser, step: step, of: steps, after: walk.steps)
+        }
+        return onDevice ?? learnHere(examples, step: step, of: steps)
+    }
+
+    private func learnHere(_ examples: SessionExamples, step: Int, of steps: Int) -> Double {
         let vectors = network.forward(
             examples.tokens,
             examples.selected,
             hidden: examples.hidden,
             step: walk.steps + step
         )
-        let value = loss.run(
-            vectors,
-            examples.items,
-            step: walk.steps + step,
-            gradient: network.outputGradient
-        )
+        let value = loss.run(vectors, gradient: network.outputGradient)
         network.backward(examples.tokens)
         loss.add(network.inputGradient, of: examples.tokens.items)
         let gradients = network.gradients
@@ -134,6 +146,9 @@ private import Tables
         loss.update(optimiser)
         return value
     }
+
+    var device: String? { training?.name }
+    func settle() throws { try training?.settle() }
 
     // MARK: what came of it
 

@@ -28,9 +28,9 @@ private import Executors
 
     private let settings: SessionTransformerSettings
     let items: Embedding
-    private let categories: [(name: String, embedding: Embedding, gradient: RowBuffer)]
-    private let continuous: Linear?
-    private let mask: Parameter
+    let categories: [(name: String, embedding: Embedding, gradient: RowBuffer)]
+    let continuous: Linear?
+    let mask: Parameter
     private let parts: [Part]
 
     /// rows × everything known of a row.
@@ -139,6 +139,11 @@ private import Executors
         output = RowBuffer(columns: width)
         outputGradient = RowBuffer(columns: width)
     }
+
+    var projections: [Linear] { parts[0].projections }
+    var transformer: Transformer { parts[0].transformer }
+    /// Of everything known of a row; of the item the last.
+    var inputs: Int { input.columns }
 
     /// Gives the code of what is missing the mean of those that stand for something: where training
     /// never misses it, it has learned nothing of that.
@@ -272,7 +277,6 @@ private import Executors
         for part in used where part !== parts[0] {
             gradients(of: parts[0]).add(gradients(of: part))
         }
-        let skipped = settings.isTransformers4Rec ? Code.padding : -1
         for (place, category) in categories.enumerated() {
             category.gradient.clear()
             category.embedding.use(
@@ -283,7 +287,7 @@ private import Executors
                 inputGradient,
                 column: place * settings.width,
                 to: category.gradient,
-                except: skipped
+                except: settings.skippedCode
             )
         }
         if let continuous {

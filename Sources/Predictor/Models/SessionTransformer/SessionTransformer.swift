@@ -14,6 +14,7 @@ package enum SessionTransformer {
     /// that rank the whole catalogue best for them. `epochs`: train so long instead, as a refit does;
     /// over windows each has as many as the settings say, and is measured before it is learned from.
     /// `after`: a model whose training over windows goes on, with sessions that began later.
+    /// `gpu`: where it learns, if it is usable and has room.
     /// `share`: of all steps, where it stops, to go on another time; windows go to their end.
     /// `progress` is called after each step, `stop` while the validation part is ranked; either may
     /// throw to stop.
@@ -25,6 +26,7 @@ package enum SessionTransformer {
         until share: Double = 1,
         after base: SessionBase? = nil,
         from folder: String? = nil,
+        gpu: GPU? = nil,
         progress: (TrainingProgress) throws -> Void = { _ in },
         stop: () throws -> Void = {}
     ) throws -> (model: SessionModel, outcome: TrainingOutcome) {
@@ -33,7 +35,8 @@ package enum SessionTransformer {
             on: parts,
             settings,
             // Windows are measured on the next one instead.
-            validates: epochs == nil && !parts.contains(.validation) && settings.windows == nil
+            validates: epochs == nil && !parts.contains(.validation) && settings.windows == nil,
+            on: gpu
         )
         let sequences = dataset.sequences(in: parts, ofAtLeast: 2)
         guard !sequences.isEmpty || base != nil else {

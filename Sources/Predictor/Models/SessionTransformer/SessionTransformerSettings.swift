@@ -68,6 +68,9 @@ extension SessionTransformerSettings {
     /// The newest events of a session that are read when it is asked: a mask takes one of the places.
     var readLength: Int { masking == .mlm ? length - 1 : length }
 
+    /// A code that learns nothing as an input, PyTorch's padding_idx; -1: none.
+    var skippedCode: Int32 { isTransformers4Rec ? Code.padding : -1 }
+
     /// Whether a training could go on with the other's: threads are of no matter.
     package func learnsAs(_ other: Self) -> Bool {
         var same = self

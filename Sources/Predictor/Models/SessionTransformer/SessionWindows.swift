@@ -70,6 +70,7 @@ struct SessionWindows {
         let earlier = learner.walk.steps
         if let folder { try learner.resume(from: folder) }
         let isLater = earlier > 0
+        var device: String?
         let first = learner.walk.reports.isEmpty ? 0 : learner.walk.reports.count - 1
         guard first < max(1, windows.count) else {
             throw PredictorError.input("the state is of a training with more windows")
@@ -104,12 +105,14 @@ struct SessionWindows {
                 stop: stop
             )
             learner.walk.steps += outcome.steps
+            device = outcome.device ?? device
         }
         let learned = learner.walk.steps - earlier
         return TrainingOutcome(
             steps: learned,
             stepsOfEpoch: max(1, learned / settings.training.epochs),
-            windows: learner.walk.reports
+            windows: learner.walk.reports,
+            device: device
         )
     }
 
@@ -126,9 +129,8 @@ struct SessionWindows {
         let popular = Popularity.model(learner.counts.map { Double($0) })
         let rules = ListRules(k: WindowReport.k, excludesSeen: false)
         func scores(_ model: any Recommender) throws -> (ndcg: Double, recall: Double) {
-            let lists = try Ranker(model, fallback: popular, rules).lists(for: queries) { _ in
-                try stop()
-            }
+            let ranker = try Ranker(model, fallback: popular, rules, on: learner.gpu)
+            let lists = try ranker.lists(for: queries) { _ in try stop() }
             let scores = zip(lists, truths).map {
                 ListScore($0.items, truth: $1, k: WindowReport.k)
             }

@@ -4,7 +4,7 @@ import CUDA
 /// The towers of a two-tower network and the loss between them, on a device: the same steps as on a processor, but
 /// for the last bits.
 final class DeviceTwoTower: DeviceTwin {
-    private let batch: DeviceBatch
+    private let layers: DeviceLayers
     private let users: DeviceTower
     private let items: DeviceTower
     private let loss: DeviceContrastiveLoss
@@ -13,7 +13,7 @@ final class DeviceTwoTower: DeviceTwin {
     private(set) var isMoving = false
 
     init(users: Tower, items: Tower, temperature: Double, _ layers: DeviceLayers) throws {
-        batch = layers.batch
+        self.layers = layers
         self.users = try DeviceTower(users, layers)
         self.items = try DeviceTower(items, layers)
         loss = try DeviceContrastiveLoss(temperature: temperature, layers)
@@ -28,7 +28,7 @@ final class DeviceTwoTower: DeviceTwin {
         items candidates: [Int32],
         _ targets: ContrastiveLoss.Targets
     ) {
-        batch.begin()
+        layers.batch.begin()
         users.stage(queries)
         items.stage(candidates)
         loss.stage(targets)
@@ -45,7 +45,7 @@ final class DeviceTwoTower: DeviceTwin {
         of steps: Int
     ) throws -> Double {
         isMoving = false
-        try batch.send()
+        try layers.batch.send()
         let q = try users.forward(step: step)
         let own = try items.forward(step: step)
         var c = own
@@ -60,7 +60,7 @@ final class DeviceTwoTower: DeviceTwin {
         }
         try loss.run(q, c, dq: users.gradient, dc: items.gradient, rowsOfC: own.rows)
         let gradients = try users.backward(step: step) + items.backward(step: step)
-        let optimiser = try gradients.optimiser(settings, step: step, of: steps)
+        let optimiser = try layers.optimiser(of: gradients, settings, step: step, of: steps)
         isMoving = true
         try gradients.update(optimiser)
         if let values { keep(values) }

@@ -62,7 +62,8 @@ private import Tables
         candidates = Candidates(dataset.itemCounts(in: parts), settings.candidates)
         queue = NegativeQueue(capacity: settings.queue, columns: users.width)
         joined = RowBuffer(columns: users.width)
-        validation = validates ? Validation(dataset, seed: settings.training.seed) : nil
+        validation =
+            validates ? Validation(dataset, seed: settings.training.seed, on: gpu) : nil
         training = DeviceTraining(gpu) { [users, items] layers in
             try DeviceTwoTower(
                 users: users,
