@@ -103,6 +103,12 @@ private import Synchronization
         _ = driver.free(address)
     }
 
+    /// From wherever the last owner was.
+    func unpin(_ address: UnsafeMutableRawPointer) {
+        _ = unsafe driver.setContext(context)
+        _ = unsafe driver.unpin(address)
+    }
+
     /// Waits until everything that was launched is done, and throws what went wrong in it.
     package func synchronise() throws(CUDAError) {
         try driver.check(driver.synchronise(), "cuCtxSynchronize")

@@ -22,6 +22,8 @@
     let free: @convention(c) (Address) -> Status
     let upload: @convention(c) (Address, UnsafeRawPointer?, Int) -> Status
     let download: @convention(c) (UnsafeMutableRawPointer?, Address, Int) -> Status
+    let pin: @convention(c) (UnsafeMutableRawPointer, Int, CUnsignedInt) -> Status
+    let unpin: @convention(c) (UnsafeMutableRawPointer) -> Status
     let fill: @convention(c) (Address, CUnsignedChar, Int) -> Status
     let loadModule: @convention(c) (UnsafeMutablePointer<Handle>, UnsafeRawPointer) -> Status
     let function:
@@ -57,6 +59,8 @@
         free = try library.function("cuMemFree_v2")
         unsafe upload = try library.function("cuMemcpyHtoD_v2")
         unsafe download = try library.function("cuMemcpyDtoH_v2")
+        unsafe pin = try library.function("cuMemHostRegister_v2")
+        unsafe unpin = try library.function("cuMemHostUnregister")
         fill = try library.function("cuMemsetD8_v2")
         unsafe loadModule = try library.function("cuModuleLoadData")
         unsafe function = try library.function("cuModuleGetFunction")

@@ -99,6 +99,7 @@ template <auto kernel> static void entry(void** values) { unpack<kernel>(kernel,
 static std::mutex lock;
 static size_t used;
 static std::map<uint64_t, size_t> sizes;
+static std::map<void*, size_t> pinned;
 static std::map<std::string, int> calls;
 
 static size_t memory() {
@@ -221,6 +222,15 @@ int cuMemFree_v2(uint64_t address) {
     emulated::used -= own->second;
     emulated::sizes.erase(own);
     free((void*)address);
+    return 0;
+}
+int cuMemHostRegister_v2(void* start, size_t count, unsigned) {
+    CALL(cuMemHostRegister);
+    return emulated::pinned.emplace(start, count).second ? 0 : 712;
+}
+int cuMemHostUnregister(void* start) {
+    std::lock_guard guard(emulated::lock);
+    if (!current || !emulated::pinned.erase(start)) abort();
     return 0;
 }
 int cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t count) {

@@ -18,7 +18,7 @@ struct DatasetFuzzTests {
             batchSize: 100,
             seed: 1
         )
-        try loader.forEachBatch(ofEpoch: 0) { _ in }
+        try loader.forEachBatch(ofEpoch: 0) { _, _ in }
     }
 
     @Test func `damaged files are told, and crash nothing`() throws {

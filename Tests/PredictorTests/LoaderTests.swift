@@ -27,11 +27,26 @@ struct LoaderTests {
         ).built().0
     }
 
+    private var userOfEvent: [Int32] {
+        (0..<dataset.users.count).flatMap { user in
+            dataset.events(ofUser: user).map { _ in Int32(user) }
+        }
+    }
+
     private var allEvents: [Int32] { (0..<Int32(dataset.eventItems.count)).map { $0 } }
 
     private func epoch(_ loader: BatchLoader, _ number: Int) throws -> [[Int32]] {
         var batches: [[Int32]] = []
-        try loader.forEachBatch(ofEpoch: number) { batches.append($0.examples) }
+        let owners = userOfEvent
+        var next: [Int32]?
+        try loader.forEachBatch(ofEpoch: number) { batch, following in
+            #expect(batches.isEmpty || batch.examples == next)
+            next = following?.examples
+            batches.append(batch.examples)
+            let users = batch.offsets.dropLast().map { owners[Int(batch.events[Int($0)])] }
+            #expect(batch.users == users)
+        }
+        #expect(next == nil)
         return batches
     }
 
@@ -103,7 +118,7 @@ struct LoaderTests {
         }
         let values = try columns.filter { $0.type != .id }.map { try dataset.values(of: $0) }
         var sequences = 0
-        try loader.forEachBatch(ofEpoch: 1) { batch in
+        try loader.forEachBatch(ofEpoch: 1) { batch, _ in
             sequences += batch.count
             #expect(batch.users == batch.examples.map { userOfSequence[Int($0)] })
             var events: [Int32] = []
@@ -143,7 +158,7 @@ struct LoaderTests {
         for stop in [1, 2, 7] {
             var seen = 0
             #expect(throws: Enough.self) {
-                try loader.forEachBatch(ofEpoch: 1) { _ in
+                try loader.forEachBatch(ofEpoch: 1) { _, _ in
                     seen += 1
                     if seen == stop { throw Enough() }
                 }

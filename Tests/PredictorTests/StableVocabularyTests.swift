@@ -87,7 +87,7 @@ struct StableVocabularyTests {
             batchSize: 7,
             seed: 1
         )
-        try loader.forEachBatch(ofEpoch: 1) { batch in
+        try loader.forEachBatch(ofEpoch: 1) { batch, _ in
             for (event, user) in zip(batch.events, batch.users) {
                 #expect(second.events(ofUser: Int(user)).contains(Int(event)))
             }

@@ -85,7 +85,7 @@ struct TwoTowerTests {
                 chosen.map { Int32(users[$0]) },
                 chosen.enumerated().map { Int32(items[($1 * 5 + $0) % 24]) }
             )
-            let loss = try network.learn(batch, step: step, of: 20)
+            let loss = try network.learn(batch, next: nil, step: step, of: 20)
             #expect(abs(loss - wanted) < 1e-4, "step \(step)")
         }
     }
@@ -183,7 +183,7 @@ struct TwoTowerTests {
                 }
                 wanted += log(sum) - score(user, own) - bias(own)
             }
-            let loss = try network.learn(batch(users, items), step: step, of: 3)
+            let loss = try network.learn(batch(users, items), next: nil, step: step, of: 3)
             #expect(abs(loss - wanted / 30) < 1e-4, "step \(step)")
             past += drawing.items
             past = variant == .queue ? Array(past.suffix(25)) : []

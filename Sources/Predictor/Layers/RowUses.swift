@@ -57,6 +57,17 @@ import CKernels
 
     /// Backwards, so that the entries of a row stand in order.
     private func link() {
+        // Out of here meanwhile: each access to what a class has is checked, which takes longer than what is done.
+        var (first, next, rows): ([Int32], [Int32], [Int32]) = ([], [], [])
+        swap(&first, &self.first)
+        swap(&next, &self.next)
+        swap(&rows, &self.rows)
+        defer {
+            swap(&first, &self.first)
+            swap(&next, &self.next)
+            swap(&rows, &self.rows)
+        }
+        let codes = codes
         for row in rows { first[Int(row)] = -1 }
         rows.removeAll(keepingCapacity: true)
         if next.count < codes.count {
@@ -77,6 +88,42 @@ import CKernels
             body(Int(owners[entry]), weights.isEmpty ? 1 : weights[entry])
             entry = Int(next[entry])
         }
+    }
+
+    /// The entries of rows, one row behind the other.
+    struct Entries {
+        var owners: [Int32] = []
+        /// Empty: one each.
+        var weights: [Float] = []
+        /// Where the entries of each piece end: no piece has more than it may, or entries of two rows.
+        var pieces: [Int32] = []
+        /// Where the pieces of each row end.
+        var ends: [Int32] = []
+    }
+
+    /// `piece`: entries that a piece may have.
+    func entries(of wanted: some Sequence<Int32>, inPiecesOf piece: Int) -> Entries {
+        let (first, next, owners, weights) = (first, next, owners, weights)
+        var entries = Entries()
+        entries.owners.reserveCapacity(codes.count)
+        if !weights.isEmpty { entries.weights.reserveCapacity(codes.count) }
+        for row in wanted {
+            var entry = Int(first[Int(row)])
+            var left = piece
+            while entry >= 0 {
+                if left == 0 {
+                    entries.pieces.append(Int32(entries.owners.count))
+                    left = piece
+                }
+                left -= 1
+                entries.owners.append(owners[entry])
+                if !weights.isEmpty { entries.weights.append(weights[entry]) }
+                entry = Int(next[entry])
+            }
+            entries.pieces.append(Int32(entries.owners.count))
+            entries.ends.append(Int32(entries.pieces.count))
+        }
+        return entries
     }
 
     func withKernel<T>(_ body: (UnsafePointer<larder_uses>) -> T) -> T {

@@ -33,6 +33,7 @@ package struct BatchLoader: Sendable {
 
     private let dataset: Dataset
     private let examples: Examples
+    private let users: EventUsers
     private let features: [(column: Schema.Column, values: FeatureValues)]
     private let batchSize: Int
     private let seed: Int
@@ -56,6 +57,7 @@ package struct BatchLoader: Sendable {
     ) throws(PredictorError) {
         self.dataset = dataset
         self.examples = examples
+        users = EventUsers(dataset)
         self.batchSize = batchSize
         self.seed = seed
         self.isShuffled = isShuffled
@@ -73,14 +75,15 @@ package struct BatchLoader: Sendable {
         return dropsLast ? count / batchSize : (count + batchSize - 1) / batchSize
     }
 
-    /// Calls `body` with each batch of an epoch; it may keep nothing of a batch when it returns.
+    /// Calls `body` with each batch of an epoch, and the one behind it; it may keep nothing of a batch
+    /// when it returns.
     ///
     /// An epoch's order depends on the seed and its number only, so that a training can go on from
     /// the middle of one: with batch number `first`. What `body` throws ends the epoch.
     package func forEachBatch(
         ofEpoch epoch: Int,
         from first: Int = 0,
-        _ body: (LoadedBatch) throws -> Void
+        _ body: (_ batch: LoadedBatch, _ next: LoadedBatch?) throws -> Void
     ) throws {
         let order = order(ofEpoch: epoch)
         let queue = BatchQueue(capacity: Self.ahead) { LoadedBatch(features.map(\.column)) }
@@ -100,9 +103,11 @@ package struct BatchLoader: Sendable {
             queue.stop()
             finished.wait()
         }
-        for _ in first..<count {
-            let batch = queue.takeFull()
-            try body(batch)
+        var next = first < count ? queue.takeFull() : nil
+        for number in first..<count {
+            guard let batch = next else { preconditionFailure("as many as there are") }
+            next = number + 1 < count ? queue.takeFull() : nil
+            try body(batch, next)
             queue.giveEmpty(batch)
         }
     }
@@ -144,31 +149,15 @@ package struct BatchLoader: Sendable {
             batch.offsets.append(Int32(batch.events.count))
         }
         batch.items.append(contentsOf: batch.events.lazy.map { dataset.eventItems[Int($0)] })
-        findUsers(batch)
+        for example in batch.examples.indices {
+            batch.users.append(users.user(of: batch.events[Int(batch.offsets[example])]))
+        }
         for (place, feature) in features.enumerated() {
             switch feature.column.entity {
             case .users: batch.features[place].append(feature.values, at: batch.users)
             case .items: batch.features[place].append(feature.values, at: batch.items)
             case .events: batch.features[place].append(feature.values, at: batch.events)
             }
-        }
-    }
-
-    /// Users stand in order, so the one of an event is found by bisection; most often it is that of
-    /// a block's examples nearby.
-    private func findUsers(_ batch: LoadedBatch) {
-        for example in 0..<batch.count {
-            let event = Int64(batch.events[Int(batch.offsets[example])])
-            var (low, high) = (0, dataset.users.count - 1)
-            while low < high {
-                let middle = (low + high + 1) / 2
-                if dataset.sequenceOffsets[Int(dataset.userSequences[middle])] <= event {
-                    low = middle
-                } else {
-                    high = middle - 1
-                }
-            }
-            batch.users.append(Int32(low))
         }
     }
 }

@@ -6,6 +6,8 @@ protocol DeviceTwin: AnyObject {
     var parameters: [DeviceParameter] { get }
     /// Whether the step that is under way has begun to move them.
     var isMoving: Bool { get }
+    /// Of the last step; waits for it.
+    func lastLoss() throws -> Double
 }
 
 /// Has a network learn on a device, where there is one and for as long as that has room for it.
@@ -15,6 +17,8 @@ final class DeviceTraining<Twin: DeviceTwin> {
     private var twin: Twin?
     private var isOver = false
     private var isSettled = true
+    /// The step whose needs the twin has already.
+    private var staged: Int?
 
     /// The device, once it learns and while it does.
     var name: String? { twin == nil ? nil : gpu.device.name }
@@ -30,15 +34,28 @@ final class DeviceTraining<Twin: DeviceTwin> {
 
     /// A step; nil where the processor is to do it, on which what was learned before is then.
     ///
-    /// `stage` is done while others have the device. A device that is lost has what it learned no more: that is thrown.
-    func learn(stage: (Twin) -> Void, _ step: (Twin) throws -> Double) throws -> Double? {
+    /// `stage` gives the twin what it needs, unless `ahead` of the step before did, which gives it what the next one
+    /// needs while the device computes. A device that is lost has what it learned no more: that is thrown.
+    func learn(
+        step: Int,
+        stage: (Twin) -> Void,
+        launch: (Twin) throws -> Void,
+        ahead: ((Twin) -> Void)?
+    ) throws -> Double? {
         guard !isOver else { return nil }
         do {
             let twin = try twin ?? gpu.device.use { try make(try DeviceLayers(gpu)) }
             self.twin = twin
-            stage(twin)
+            if staged != step { stage(twin) }
             isSettled = false
-            return try gpu.device.use { try step(twin) }
+            return try gpu.device.use {
+                try launch(twin)
+                if let ahead {
+                    ahead(twin)
+                    staged = step + 1
+                }
+                return try twin.lastLoss()
+            }
         } catch let error as CUDAError {
             gpu.failed(error)
             if let twin {

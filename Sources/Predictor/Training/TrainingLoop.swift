@@ -7,7 +7,8 @@ protocol Learner: AnyObject, HasParameters {
     /// Moves the weights; returns the mean loss of the examples.
     ///
     /// Whatever is random depends on the step, not on earlier ones, so that a training can go on.
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double
+    /// `next`: the batch of the step after this one, for what can be prepared while a device computes.
+    func learn(_ batch: LoadedBatch, next: LoadedBatch?, step: Int, of steps: Int) throws -> Double
     /// Brings to the parameters what was learned elsewhere.
     func settle() throws
     /// Such as NVIDIA H200, where it learns there now; nil: on the processor.
@@ -140,8 +141,16 @@ struct TrainingLoop {
         do {
             while position.step < end, !isPast(position) {
                 let epoch = position.step / ofEpoch
-                try loader.forEachBatch(ofEpoch: epoch, from: position.step % ofEpoch) { batch in
-                    let loss = try learner.learn(batch, step: position.step, of: steps)
+                try loader.forEachBatch(
+                    ofEpoch: epoch,
+                    from: position.step % ofEpoch
+                ) { batch, next in
+                    let loss = try learner.learn(
+                        batch,
+                        next: position.step + 1 < end ? next : nil,
+                        step: position.step,
+                        of: steps
+                    )
                     device = learner.device ?? device
                     position.step += 1
                     guard loss.isFinite else { throw diverged(position.step) }

@@ -50,7 +50,7 @@ struct LoaderBenchCommand: ParsableCommand {
         var sum = 0
         let start = ContinuousClock.now
         while ContinuousClock.now - start < .seconds(seconds) {
-            try loader.forEachBatch(ofEpoch: epoch) { batch in
+            try loader.forEachBatch(ofEpoch: epoch) { batch, _ in
                 examples += batch.count
                 // Something is looked at, as a model would.
                 sum &+= Int(batch.items[0])

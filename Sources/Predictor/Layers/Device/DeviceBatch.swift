@@ -10,21 +10,19 @@ final class DeviceBatch {
     }
 
     private let device: Device
-    private var bytes: [UInt8] = []
+    private let bytes: PinnedBytes
     private var array: DeviceArray<UInt8>
 
     init(on device: Device) throws(CUDAError) {
         self.device = device
+        bytes = PinnedBytes(on: device)
         array = try DeviceArray(0, on: device)
     }
 
-    func begin() { bytes.removeAll(keepingCapacity: true) }
+    func begin() { bytes.removeAll() }
 
     func add<Element>(_ values: [Element]) -> Part<Element> {
-        bytes += [UInt8](repeating: 0, count: (16 - bytes.count % 16) % 16)
-        let offset = bytes.count
-        unsafe values.withUnsafeBytes { unsafe bytes.append(contentsOf: $0) }
-        return Part(offset: offset, count: values.count)
+        Part(offset: bytes.append(values), count: values.count)
     }
 
     func send() throws(CUDAError) {
@@ -32,7 +30,7 @@ final class DeviceBatch {
             array = try DeviceArray(0, on: device)
             array = try DeviceArray(bytes.count + bytes.count / 2, on: device)
         }
-        try array.upload(bytes[...])
+        try bytes.send(to: array)
     }
 
     /// Nil: a null pointer; `first`: the element that it points to.

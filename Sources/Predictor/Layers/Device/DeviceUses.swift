@@ -31,29 +31,12 @@ final class DeviceUses {
 
     /// Adds the uses of these rows to the batch.
     func stage(_ uses: RowUses, of rows: some Sequence<Int32>) {
-        var owners: [Int32] = []
-        var weights: [Float] = []
-        var pieces: [Int32] = []
-        var ends: [Int32] = []
-        owners.reserveCapacity(uses.codes.count)
-        let isWeighted = !uses.weights.isEmpty
-        for row in rows {
-            let first = owners.count
-            uses.forEachEntry(of: row) { owner, weight in
-                if owners.count > first, (owners.count - first) % Self.piece == 0 {
-                    pieces.append(Int32(owners.count))
-                }
-                owners.append(Int32(owner))
-                if isWeighted { weights.append(weight) }
-            }
-            pieces.append(Int32(owners.count))
-            ends.append(Int32(pieces.count))
-        }
+        let entries = uses.entries(of: rows, inPiecesOf: Self.piece)
         staged = Staged(
-            owners: batch.add(owners),
-            weights: isWeighted ? batch.add(weights) : nil,
-            pieces: batch.add(pieces),
-            ends: batch.add(ends)
+            owners: batch.add(entries.owners),
+            weights: entries.weights.isEmpty ? nil : batch.add(entries.weights),
+            pieces: batch.add(entries.pieces),
+            ends: batch.add(entries.ends)
         )
     }
 

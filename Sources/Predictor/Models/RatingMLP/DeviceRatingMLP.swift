@@ -78,8 +78,7 @@ final class DeviceRatingMLP: DeviceTwin {
         loss.stage(examples.labels)
     }
 
-    /// Moves the weights; returns the loss.
-    func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws -> Double {
+    func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws {
         isMoving = false
         try layers.batch.send()
         try users.forward()
@@ -95,6 +94,7 @@ final class DeviceRatingMLP: DeviceTwin {
         let optimiser = try layers.optimiser(of: gradients, settings, step: step, of: steps)
         isMoving = true
         try gradients.update(optimiser)
-        return try loss.loss()
     }
+
+    func lastLoss() throws -> Double { try loss.loss() }
 }

@@ -54,6 +54,7 @@ private import Tables
     private let dense: DenseLayers
     private let validation: RatingValidation?
     private let training: DeviceTraining<DeviceRatingMLP>?
+    private var prepared: (step: Int, batch: RatingExamples.Batch)?
 
     init(
         _ dataset: Dataset,
@@ -120,25 +121,44 @@ private import Tables
     var device: String? { training?.name }
     func settle() throws { try training?.settle() }
 
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double {
-        try learn(
-            examples.batch(
-                events: batch.events,
-                users: batch.users,
-                items: batch.items,
-                stream: step
-            ),
+    func learn(_ batch: LoadedBatch, next: LoadedBatch?, step: Int, of steps: Int) throws -> Double
+    {
+        let own = prepared?.step == step ? prepared?.batch : nil
+        return try learn(
+            own ?? examples(of: batch, step),
+            next: next.map { next in { self.examples(of: next, step + 1) } },
             step: step,
             of: steps
         )
     }
 
-    func learn(_ batch: RatingExamples.Batch, step: Int, of steps: Int) throws -> Double {
-        try training?.learn { device in
-            device.stage(batch)
-        } _: { device in
-            try device.learn(settings.optimiser, step: step, of: steps)
-        } ?? learnHere(batch, step: step, of: steps)
+    private func examples(of batch: LoadedBatch, _ step: Int) -> RatingExamples.Batch {
+        examples.batch(
+            events: batch.events,
+            users: batch.users,
+            items: batch.items,
+            stream: step
+        )
+    }
+
+    func learn(
+        _ batch: RatingExamples.Batch,
+        next: (() -> RatingExamples.Batch)? = nil,
+        step: Int,
+        of steps: Int
+    ) throws -> Double {
+        try training?.learn(
+            step: step,
+            stage: { $0.stage(batch) },
+            launch: { try $0.learn(settings.optimiser, step: step, of: steps) },
+            ahead: next.map { next in
+                { device in
+                    let batch = next()
+                    self.prepared = (step + 1, batch)
+                    device.stage(batch)
+                }
+            }
+        ) ?? learnHere(batch, step: step, of: steps)
     }
 
     private func learnHere(_ batch: RatingExamples.Batch, step: Int, of steps: Int) -> Double {

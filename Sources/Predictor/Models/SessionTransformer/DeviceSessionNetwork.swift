@@ -95,7 +95,7 @@ final class DeviceSessionNetwork: DeviceTwin {
         )
     }
 
-    /// Moves the weights; returns the loss.
+    /// Moves the weights.
     ///
     /// `earlier`: steps before the first of this schedule.
     func learn(
@@ -103,7 +103,7 @@ final class DeviceSessionNetwork: DeviceTwin {
         step: Int,
         of steps: Int,
         after earlier: Int
-    ) throws -> Double {
+    ) throws {
         guard let staged else { preconditionFailure("staged before") }
         isMoving = false
         try layers.batch.send()
@@ -125,8 +125,9 @@ final class DeviceSessionNetwork: DeviceTwin {
         )
         isMoving = true
         try gradients.update(optimiser)
-        return try loss.value()
     }
+
+    func lastLoss() throws -> Double { try loss.value() }
 
     // MARK: embeddings
 

@@ -22,6 +22,8 @@ private import Tables
     private let training: DeviceTraining<DeviceSessionNetwork>?
 
     private var examples: SessionExamples
+    /// The step that they are of, where they are of one.
+    private var prepared: Int?
 
     init(
         _ dataset: Dataset,
@@ -102,26 +104,56 @@ private import Tables
 
     var parameters: [(name: String, parameter: Parameter)] { network.parameters }
 
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double {
+    func learn(_ batch: LoadedBatch, next: LoadedBatch?, step: Int, of steps: Int) throws -> Double
+    {
+        if prepared != walk.steps + step { prepare(batch, step) }
+        return try learn(examples, next: next, step: step, of: steps)
+    }
+
+    /// Chooses which items of a batch are to be found.
+    private func prepare(_ batch: LoadedBatch, _ step: Int) {
         examples.removeAll()
         var generator = SeededGenerator(seed: settings.training.seed, stream: walk.steps + step)
         for example in 0..<batch.count {
             let range = Int(batch.offsets[example])..<Int(batch.offsets[example + 1])
             examples.append(items: batch.items[range], events: batch.events[range], &generator)
         }
-        return try learn(examples, step: step, of: steps)
+        prepared = walk.steps + step
     }
 
-    func learn(_ examples: SessionExamples, step: Int, of steps: Int) throws -> Double {
+    func learn(
+        _ own: SessionExamples,
+        next: LoadedBatch? = nil,
+        step: Int,
+        of steps: Int
+    ) throws -> Double {
         // Of one event each: there is nothing to be found.
-        guard !examples.items.isEmpty else { return 0 }
+        guard !own.items.isEmpty else { return 0 }
+        let onDevice = try training?.learn(
+            step: walk.steps + step,
+            stage: { stage(own, on: $0, step: step) },
+            launch: { device in
+                try device.learn(settings.optimiser, step: step, of: steps, after: walk.steps)
+            },
+            ahead: next.map { next in
+                { device in
+                    self.prepare(next, step + 1)
+                    self.stage(self.examples, on: device, step: step + 1)
+                }
+            }
+        )
+        if let onDevice { return onDevice }
+        loss.aim(at: own.items, step: walk.steps + step)
+        return learnHere(own, step: step, of: steps)
+    }
+
+    private func stage(
+        _ examples: SessionExamples,
+        on device: DeviceSessionNetwork,
+        step: Int
+    ) {
         loss.aim(at: examples.items, step: walk.steps + step)
-        let onDevice = try training?.learn { device in
-            device.stage(examples, loss)
-        } _: { device in
-            try device.learn(settings.optimiser, step: step, of: steps, after: walk.steps)
-        }
-        return onDevice ?? learnHere(examples, step: step, of: steps)
+        device.stage(examples, loss)
     }
 
     private func learnHere(_ examples: SessionExamples, step: Int, of steps: Int) -> Double {

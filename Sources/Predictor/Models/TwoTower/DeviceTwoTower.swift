@@ -34,7 +34,7 @@ final class DeviceTwoTower: DeviceTwin {
         loss.stage(targets)
     }
 
-    /// Moves the weights; returns the loss.
+    /// Moves the weights.
     ///
     /// `keep` is given the vectors of the items where `earlier` has others, which are compared with too.
     func learn(
@@ -43,7 +43,7 @@ final class DeviceTwoTower: DeviceTwin {
         _ settings: OptimiserSettings,
         step: Int,
         of steps: Int
-    ) throws -> Double {
+    ) throws {
         isMoving = false
         try layers.batch.send()
         let q = try users.forward(step: step)
@@ -64,6 +64,7 @@ final class DeviceTwoTower: DeviceTwin {
         isMoving = true
         try gradients.update(optimiser)
         if let values { keep(values) }
-        return try loss.loss()
     }
+
+    func lastLoss() throws -> Double { try loss.loss() }
 }

@@ -9,6 +9,9 @@ private import Tables
     private let items: Tower
     private let loss: ContrastiveLoss
     private var candidates: Candidates
+    private var targets = ContrastiveLoss.Targets()
+    /// The step that both are of.
+    private var prepared: Int?
     private let queue: NegativeQueue
     /// What the queries of the loss are compared with, where there is a queue.
     private let joined: RowBuffer
@@ -78,33 +81,49 @@ private import Tables
     var memory: [String: Tensor] { queue.tensors }
     func remember(from file: TensorFile) throws(PredictorError) { try queue.restore(from: file) }
 
-    func learn(_ batch: LoadedBatch, step: Int, of steps: Int) throws -> Double {
+    func learn(_ batch: LoadedBatch, next: LoadedBatch?, step: Int, of steps: Int) throws -> Double
+    {
+        if prepared != step { prepare(batch, step) }
+        let addedLoss = candidates.addedLoss
+        // With a queue what is compared next is not known before.
+        let next = queue.isKept ? nil : next
+        let onDevice = try training?.learn(
+            step: step,
+            stage: { stage(batch, on: $0) },
+            launch: { device in
+                try device.learn(
+                    earlier: queue.isKept ? queue.vectors : nil,
+                    keep: { queue.push($0, candidates.items, biases: candidates.biases) },
+                    settings.optimiser,
+                    step: step,
+                    of: steps
+                )
+            },
+            ahead: next.map { next in
+                { device in
+                    self.prepare(next, step + 1)
+                    self.stage(next, on: device)
+                }
+            }
+        )
+        return addedLoss + (onDevice ?? learnHere(batch, step: step, of: steps))
+    }
+
+    /// Chooses what the step's items are compared with.
+    private func prepare(_ batch: LoadedBatch, _ step: Int) {
         candidates.fill(batch.items, step: step)
-        var targets = candidates.targets
+        targets = candidates.targets
         if queue.isKept {
             queue.add(to: &targets, items: batch.items, first: candidates.items.count)
         }
-        let onDevice = try training?.learn { device in
-            device.stage(users: batch.users, items: candidates.items, targets)
-        } _: { device in
-            try device.learn(
-                earlier: queue.isKept ? queue.vectors : nil,
-                keep: { queue.push($0, candidates.items, biases: candidates.biases) },
-                settings.optimiser,
-                step: step,
-                of: steps
-            )
-        }
-        let value = onDevice ?? learnHere(batch, targets, step: step, of: steps)
-        return value + candidates.addedLoss
+        prepared = step
     }
 
-    private func learnHere(
-        _ batch: LoadedBatch,
-        _ targets: ContrastiveLoss.Targets,
-        step: Int,
-        of steps: Int
-    ) -> Double {
+    private func stage(_ batch: LoadedBatch, on device: DeviceTwoTower) {
+        device.stage(users: batch.users, items: candidates.items, targets)
+    }
+
+    private func learnHere(_ batch: LoadedBatch, step: Int, of steps: Int) -> Double {
         let q = users.forward(batch.users, step: step)
         let own = items.forward(candidates.items, step: step)
         var c = own
