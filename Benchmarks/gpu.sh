@@ -4,9 +4,10 @@
 #   FOLDER/run.sh                      there: top-k of H&M's size and the training of two towers and of session transformers:
 #                                      correctness, times, share of the card's peak (larder bench gpu, larder bench network)
 #   FOLDER/run.sh bench gpu --items N  there: any command
+#   python3 FOLDER/peers.py FOLDER/dataset   there: the same by PyTorch and faiss, where they are (Benchmarks/peers/gpu.py)
 # There needs to be a driver, NVRTC and cuBLAS (CUDA 12 or 13; LARDER_CUDA says where, if the system does not know).
 set -eu
-[ "${1:-}" = pack ] && [ -n "${2:-}" ] || { sed -n 2,7p "$0" >&2; exit 64; }
+[ "${1:-}" = pack ] && [ -n "${2:-}" ] || { sed -n 2,8p "$0" >&2; exit 64; }
 mkdir -p "$2/lib"
 folder=$(cd "$2" && pwd)
 cd "$(dirname "$0")/.."
@@ -50,5 +51,6 @@ for name in two-tower-4096 two-tower-16384 two-tower-65536 sessions-128 sessions
 done
 RUN
 chmod +x "$folder/run.sh"
+cp Benchmarks/peers/gpu.py "$folder/peers.py"
 rm "$folder"/shop/*.csv
 du -sh "$folder"
