@@ -18,7 +18,8 @@
         unsafe self.module = unsafe module
     }
 
-    /// `sharedMemory`: the most bytes that it is launched with.
+    /// `sharedMemory`: the most bytes that it is launched with, where that is more than any kernel may have
+    /// (48 KiB); for all who have this kernel, until it is asked for again.
     package func kernel(_ name: String, sharedMemory: Int = 0) throws(CUDAError) -> Kernel {
         var function: Driver.Handle = nil
         try unsafe device.driver.check(
@@ -26,10 +27,12 @@
             "cuModuleGetFunction of \(name)"
         )
         // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: above the usual a kernel says what it wants.
-        try unsafe device.driver.check(
-            device.driver.setFunction(function, 8, CInt(sharedMemory)),
-            "cuFuncSetAttribute of \(name)"
-        )
+        if sharedMemory > 0 {
+            try unsafe device.driver.check(
+                device.driver.setFunction(function, 8, CInt(sharedMemory)),
+                "cuFuncSetAttribute of \(name)"
+            )
+        }
         return unsafe Kernel(device: device, function: function, name: name)
     }
 }

@@ -7,7 +7,11 @@
     private var capacity = 1 << 16
     private var start: UnsafeMutableRawPointer
     private var isPinned = false
+    /// It is tried once for each piece of memory.
+    private var isTried = false
     private let device: Device
+    /// The largest that a system may have.
+    private static let page = 1 << 16
 
     package init(on device: Device) {
         self.device = device
@@ -34,7 +38,10 @@
     /// To the beginning of an array; within `Device.use`.
     package func send(to array: DeviceArray<UInt8>) throws(CUDAError) {
         precondition(count <= array.count)
-        if !isPinned { unsafe isPinned = device.driver.pin(start, capacity, 0) == 0 }
+        if !isTried {
+            unsafe isPinned = device.driver.pin(start, capacity, 0) == 0
+            isTried = true
+        }
         try unsafe device.driver.check(
             device.driver.upload(array.address, start, count),
             "cuMemcpyHtoD"
@@ -43,12 +50,13 @@
 
     private func grow(to wanted: Int) {
         guard wanted > capacity else { return }
-        let larger = max(wanted, 2 * capacity)
+        // Whole pages: those are what is pinned.
+        let larger = (max(wanted, 2 * capacity) + Self.page - 1) / Self.page * Self.page
         let new = unsafe Self.allocate(larger)
         unsafe new.copyMemory(from: start, byteCount: count)
         release()
         unsafe start = unsafe new
-        (capacity, isPinned) = (larger, false)
+        (capacity, isPinned, isTried) = (larger, false, false)
     }
 
     private func release() {
@@ -56,8 +64,7 @@
         unsafe start.deallocate()
     }
 
-    /// Whole pages: those are what is pinned.
     private static func allocate(_ count: Int) -> UnsafeMutableRawPointer {
-        UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 4096)
+        UnsafeMutableRawPointer.allocate(byteCount: count, alignment: page)
     }
 }

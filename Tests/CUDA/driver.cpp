@@ -100,6 +100,8 @@ static std::mutex lock;
 static size_t used;
 static std::map<uint64_t, size_t> sizes;
 static std::map<void*, size_t> pinned;
+// Bytes that a function may be launched with; others: the usual 48 KiB, less what layers have besides.
+static std::map<void*, unsigned> mostShared;
 static std::map<std::string, int> calls;
 
 static size_t memory() {
@@ -263,9 +265,12 @@ int cuModuleGetFunction(void** function, void*, const char* name) {
     *function = (void*)kernel->second;
     return 0;
 }
-int cuFuncSetAttribute(void*, int attribute, int value) {
+int cuFuncSetAttribute(void* function, int attribute, int value) {
+    std::lock_guard guard(emulated::lock);
     // What the largest of the kernels has besides.
-    return attribute == 8 && value + 18448 <= 227 << 10 ? 0 : 1;
+    if (attribute != 8 || value + 18448 > 227 << 10) return 1;
+    emulated::mostShared[function] = value;
+    return 0;
 }
 int cuLaunchKernel(
     void* function, unsigned bx, unsigned by, unsigned bz, unsigned tx, unsigned ty, unsigned tz,
@@ -273,6 +278,8 @@ int cuLaunchKernel(
 ) {
     CALL(cuLaunchKernel);
     if (tx * ty * tz > 1024 || by > 65535 || !bx) return 1;
+    auto most = emulated::mostShared.find(function);
+    if (sharedBytes > (most == emulated::mostShared.end() ? 46u << 10 : most->second)) return 1;
     std::vector<unsigned char> shared(sharedBytes + 16, 0xff);
     emulated::shared = shared.data() + (16 - (uintptr_t)shared.data() % 16) % 16;
     emulated::body = (void (*)(void**))function;

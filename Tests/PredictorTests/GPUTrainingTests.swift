@@ -220,7 +220,7 @@ extension GPUTests {
                     settings.optimiser.learningRate = 0.005
                 case .windows:
                     settings = SessionWindowTests().daily
-                    settings.training.epochs = 9
+                    settings.training.epochs = 13
                 }
                 if self != .windows { settings.training.epochs = 25 }
                 return settings
@@ -252,7 +252,7 @@ extension GPUTests {
             let (found, deviceModel, device) = try train(on: gpu(reports))
             #expect(reports.all.isEmpty)
             #expect(processor.device == nil && device.device == "no GPU")
-            #expect(found.count >= 70 && found.count == expected.count)
+            #expect(found.count >= 100 && found.count == expected.count)
             for (step, (a, b)) in zip(found, expected).enumerated().prefix(100) {
                 #expect(abs(a - b) < 1e-3, "step \(step)")
             }
@@ -277,7 +277,7 @@ extension GPUTests {
             #expect(reports.all.isEmpty)
         }
 
-        @Test(arguments: [1, 200, 2000])
+        @Test(arguments: [1, 3000, 20_000])
         func `attention to some sequences at a time is that to all`(_ block: Int) throws {
             let gpu = try gpu()
             try gpu.device.use {
@@ -294,6 +294,9 @@ extension GPUTests {
             let dataset = try Sessions.dataset()
             var settings = SessionVariant.masked.settings
             settings.training.epochs = 8
+            // In the middle of epochs, when the next step has been prepared.
+            settings.training.validateEvery = 3
+            settings.training.patience = 0
             let folder = try TemporaryFolder()
             func train(from state: String? = nil) throws -> ([Double], [Float]) {
                 var losses: [Double] = []
@@ -305,7 +308,7 @@ extension GPUTests {
                     gpu: gpu()
                 ) { progress in
                     losses.append(progress.loss)
-                    if progress.step == 20 { try progress.writeState(to: folder.path) }
+                    if progress.step == 21 { try progress.writeState(to: folder.path) }
                 }
                 let list = try Sessions.lists(trained.model, [[1, 2, 3]])
                 return (losses, try #require(list[0]).scores)
@@ -313,7 +316,7 @@ extension GPUTests {
             let (whole, again) = try (train(), train())
             #expect(whole == again && whole.0.count == 32)
             let resumed = try train(from: folder.path)
-            #expect(resumed.0 == Array(whole.0.dropFirst(20)) && resumed.1 == whole.1)
+            #expect(resumed.0 == Array(whole.0.dropFirst(21)) && resumed.1 == whole.1)
         }
 
         @Test(arguments: [1, 7, 40, 1000])
@@ -407,8 +410,13 @@ extension GPUTests {
             #expect(gpu.isUsable)
         }
 
-        @Test func `where room runs out on the way, the processor goes on from there`() throws {
+        /// With a queue nothing is prepared ahead; without, the next step has been when it cannot be done.
+        @Test(arguments: [true, false])
+        func `where room runs out on the way, the processor goes on from there`(
+            _ hasQueue: Bool
+        ) throws {
             var settings = Variant.everything.settings
+            if !hasQueue { settings.queue = 0 }
             settings.training.validateEvery = 1000
             let expected = try train(settings, on: nil)
             let reports = Reports()
@@ -426,6 +434,61 @@ extension GPUTests {
             #expect(found.device == "no GPU", "it began there")
             #expect(reports.all.map(\.isOfRoom) == [true])
             for (a, b) in zip(found.losses, expected.losses) { #expect(abs(a - b) < 1e-3) }
+        }
+
+        @Test func `sessions go on on the processor where room runs out on the way`() throws {
+            let dataset = try Sessions.dataset()
+            func train(on gpu: GPU?) throws -> [(loss: Double, device: String?)] {
+                var steps: [(Double, String?)] = []
+                _ = try SessionTransformer.train(
+                    dataset,
+                    on: .all,
+                    SessionVariant.masked.settings,
+                    gpu: gpu
+                ) { progress in
+                    steps.append((progress.loss, progress.device))
+                    if gpu != nil, progress.step == 1 { EmulatedGPU.set(failure: "cuMemAlloc:1:2") }
+                }
+                return steps
+            }
+            let expected = try train(on: nil)
+            let reports = Reports()
+            let found = try train(on: gpu(reports))
+            #expect(found.first?.device == "no GPU" && found.last?.device == .some(nil))
+            #expect(reports.all.map(\.isOfRoom) == [true])
+            #expect(zip(found, expected).allSatisfy { abs($0.loss - $1.loss) < 1e-3 })
+            #expect(found.count == expected.count)
+        }
+
+        @Test func `two trainings at a time do not disturb each other`() throws {
+            let dataset = try Sessions.dataset()
+            let gpu = try gpu()
+            func train(_ width: Int, each: () throws -> Void = {}) throws -> [Double] {
+                var settings = Sessions.small(.causal)
+                settings.width = width
+                var losses: [Double] = []
+                _ = try SessionTransformer.train(dataset, on: .all, settings, gpu: gpu) {
+                    progress in
+                    losses.append(progress.loss)
+                    try each()
+                }
+                return losses
+            }
+            let alone = try train(24)
+            var isFirst = true
+            let disturbed = try train(24) {
+                guard isFirst else { return }
+                isFirst = false
+                _ = try train(8)
+            }
+            #expect(disturbed == alone && alone.count == 16)
+        }
+
+        @Test func `memory that cannot be pinned takes longer, and nothing else`() throws {
+            let settings = Variant.usual.settings
+            let pinned = try train(settings, on: gpu())
+            EmulatedGPU.set(failure: "cuMemHostRegister:1:2")
+            #expect(try train(settings, on: gpu()).losses == pinned.losses)
         }
 
         @Test(arguments: [

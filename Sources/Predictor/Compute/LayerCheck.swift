@@ -57,6 +57,7 @@ struct LayerCheck {
         let ownLoss = try DeviceContrastiveLoss(temperature: 0.5, layers)
         let ownCandidates = try DeviceMatrix(candidates, on: layers.device)
         let ownSlopes = try layers.matrix(columns: width)
+        let update = try DeviceUpdate(layers)
         let normalise = Normalise()
         let loss = ContrastiveLoss(columns: width, temperature: 0.5, threads: 1)
         let (directions, slopes) = (RowBuffer(columns: width), RowBuffer(columns: width))
@@ -83,7 +84,9 @@ struct LayerCheck {
             if let own = try ownEmbedding.backward(ownDense.inputGradient, column: 0) {
                 gradients.append(own)
             }
-            try gradients.update(layers.optimiser(of: gradients, settings, step: step, of: 3))
+            update.beginStep()
+            try update.move(by: gradients, settings, step: step, of: 3)
+            try update.finishStep()
 
             dense.input.resize(rows: 300)
             embedding.forward(into: dense.input, column: 0, threads: 1)

@@ -33,7 +33,8 @@ package struct BatchLoader: Sendable {
 
     private let dataset: Dataset
     private let examples: Examples
-    private let users: EventUsers
+    /// Of single events.
+    private let users: EventUsers?
     private let features: [(column: Schema.Column, values: FeatureValues)]
     private let batchSize: Int
     private let seed: Int
@@ -57,7 +58,7 @@ package struct BatchLoader: Sendable {
     ) throws(PredictorError) {
         self.dataset = dataset
         self.examples = examples
-        users = EventUsers(dataset)
+        users = if case .events = examples { EventUsers(dataset) } else { nil }
         self.batchSize = batchSize
         self.seed = seed
         self.isShuffled = isShuffled
@@ -149,9 +150,9 @@ package struct BatchLoader: Sendable {
             batch.offsets.append(Int32(batch.events.count))
         }
         batch.items.append(contentsOf: batch.events.lazy.map { dataset.eventItems[Int($0)] })
-        for example in batch.examples.indices {
-            batch.users.append(users.user(of: batch.events[Int(batch.offsets[example])]))
-        }
+        batch.users.append(
+            contentsOf: batch.examples.lazy.map { users?.user(of: $0) ?? user(ofSequence: $0) }
+        )
         for (place, feature) in features.enumerated() {
             switch feature.column.entity {
             case .users: batch.features[place].append(feature.values, at: batch.users)
@@ -159,5 +160,19 @@ package struct BatchLoader: Sendable {
             case .events: batch.features[place].append(feature.values, at: batch.events)
             }
         }
+    }
+
+    /// Sequences stand by users, in their order.
+    private func user(ofSequence sequence: Int32) -> Int32 {
+        var (low, high) = (0, dataset.users.count - 1)
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if dataset.userSequences[middle] <= Int64(sequence) {
+                low = middle
+            } else {
+                high = middle - 1
+            }
+        }
+        return Int32(low)
     }
 }

@@ -6,8 +6,8 @@ protocol DeviceTwin: AnyObject {
     var parameters: [DeviceParameter] { get }
     /// Whether the step that is under way has begun to move them.
     var isMoving: Bool { get }
-    /// Of the last step; waits for it.
-    func lastLoss() throws -> Double
+    /// Ends the step that is under way: its loss; waits for it.
+    func finish() throws -> Double
 }
 
 /// Has a network learn on a device, where there is one and for as long as that has room for it.
@@ -48,14 +48,13 @@ final class DeviceTraining<Twin: DeviceTwin> {
             self.twin = twin
             if staged != step { stage(twin) }
             isSettled = false
-            return try gpu.device.use {
-                try launch(twin)
-                if let ahead {
-                    ahead(twin)
-                    staged = step + 1
-                }
-                return try twin.lastLoss()
+            try gpu.device.use { try launch(twin) }
+            // Others may have the device meanwhile.
+            if let ahead {
+                ahead(twin)
+                staged = step + 1
             }
+            return try gpu.device.use { try twin.finish() }
         } catch let error as CUDAError {
             gpu.failed(error)
             if let twin {

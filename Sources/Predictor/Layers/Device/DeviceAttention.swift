@@ -95,10 +95,9 @@ final class DeviceAttention {
         contentGradient = try layers.matrix(rows: 1, columns: width)
         positionGradient = try layers.matrix(rows: 1, columns: width)
         addBias = try layers.kernel("add_bias")
-        let shared = Self.sharedMemory(size: width / attention.settings.heads)
-        attend = try layers.kernel("attend", sharedMemory: shared)
-        attendBack = try layers.kernel("attend_back", sharedMemory: shared)
-        attendBackKeys = try layers.kernel("attend_back_keys", sharedMemory: shared)
+        attend = try layers.kernel("attend")
+        attendBack = try layers.kernel("attend_back")
+        attendBackKeys = try layers.kernel("attend_back_keys")
         sines = try layers.matrix(columns: width)
         positions = try layers.matrix(columns: width)
         q = try layers.matrix(columns: width)
@@ -154,7 +153,7 @@ final class DeviceAttention {
             var arguments = begin(sequences, asking, group)
             arguments.append(heads.array)
             arguments.append(logSums.array)
-            try launch(attend, group.queries.count, arguments)
+            try launch(attend, group.queries.count, sharing: 1, arguments)
         }
         try output.forward(heads, into: y)
     }
@@ -327,7 +326,7 @@ final class DeviceAttention {
         arguments.append(logSums.array)
         arguments.append(room.kept.array)
         arguments.append(dq.array)
-        try launch(attendBack, group.queries.count, arguments)
+        try launch(attendBack, group.queries.count, sharing: 2, arguments)
         arguments = Kernel.Arguments()
         arguments.append(q.array)
         arguments.append(contentBias.values.array)
@@ -343,7 +342,7 @@ final class DeviceAttention {
         append(sequences, to: &arguments)
         arguments.append(dHeads.array)
         arguments.append(dkv.array)
-        try launch(attendBackKeys, group.keys.count, arguments)
+        try launch(attendBackKeys, group.keys.count, sharing: 0, arguments)
     }
 
     /// The first arguments of both ways over the queries.
@@ -374,18 +373,18 @@ final class DeviceAttention {
         arguments.append(Int32(attention.settings.isCausal ? 1 : 0))
     }
 
-    /// A block for each of so many rows and each head.
-    private func launch(_ kernel: Kernel, _ rows: Int, _ arguments: Kernel.Arguments)
-        throws(CUDAError)
-    {
+    /// A block for each of so many rows and each head, whose threads share some rows of a head.
+    private func launch(
+        _ kernel: Kernel,
+        _ rows: Int,
+        sharing shared: Int,
+        _ arguments: Kernel.Arguments
+    ) throws(CUDAError) {
         try kernel.launch(
             blocks: (rows, headCount),
             threads: (DeviceLayers.rowThreads, 1),
-            sharedMemory: Self.sharedMemory(size: size),
+            sharedMemory: shared * size * MemoryLayout<Float>.stride,
             arguments
         )
     }
-
-    /// For two rows of a head.
-    private static func sharedMemory(size: Int) -> Int { 2 * size * MemoryLayout<Float>.stride }
 }

@@ -11,8 +11,6 @@ final class DeviceLayers {
     let rows: DeviceRows
     private let kernels: Kernels
     private let ones: DeviceMatrix
-    /// Sums of squares that are under way.
-    private var squares: DeviceArray<Double>
 
     /// As in layers.cu.
     static let threads = 256
@@ -26,14 +24,13 @@ final class DeviceLayers {
         kernels = try gpu.kernels(named: "layers", Self.source)
         rows = try DeviceRows(kernels, batch)
         ones = try DeviceMatrix(columns: 1, on: device)
-        squares = try DeviceArray(0, on: device)
     }
 
     /// Of all kernels.
     static var source: [UInt8] { PackageResources.layers_cu + PackageResources.transformer_cu }
 
-    func kernel(_ name: String, sharedMemory: Int = 0) throws(CUDAError) -> Kernel {
-        try kernels.kernel("layers_" + name, sharedMemory: sharedMemory)
+    func kernel(_ name: String) throws(CUDAError) -> Kernel {
+        try kernels.kernel("layers_" + name)
     }
 
     /// So many ones, a column: its product with a matrix is the sum of that one's rows.
@@ -58,34 +55,6 @@ final class DeviceLayers {
         let matrix = try DeviceMatrix(columns: columns, on: device)
         try matrix.resize(rows: rows)
         return matrix
-    }
-
-    /// Of a step, after `earlier` ones of earlier schedules; waits for the gradients where they are to be clipped.
-    func optimiser(
-        of gradients: [DeviceParameter.Gradient],
-        _ settings: OptimiserSettings,
-        step: Int,
-        of steps: Int,
-        after earlier: Int = 0
-    ) throws(CUDAError) -> Optimiser {
-        Optimiser(
-            settings,
-            step: step,
-            of: steps,
-            after: earlier,
-            squares: settings.clips ? try squares(of: gradients) : nil
-        )
-    }
-
-    private func squares(of gradients: [DeviceParameter.Gradient]) throws(CUDAError) -> Double {
-        let count = gradients.reduce(0) { $0 + $1.blocks }
-        if squares.count < count { squares = try DeviceArray(count, on: device) }
-        var first = 0
-        for gradient in gradients {
-            try gradient.sumSquares(into: squares, from: first)
-            first += gradient.blocks
-        }
-        return try squares.values(count).reduce(0, +)
     }
 }
 

@@ -75,9 +75,3 @@ final class DeviceParameter {
         }
     }
 }
-
-extension [DeviceParameter.Gradient] {
-    func update(_ optimiser: Optimiser) throws(CUDAError) {
-        for gradient in self { try gradient.update(optimiser) }
-    }
-}

@@ -48,6 +48,22 @@ final class DeviceRows {
         try copy.launch(for: rows.count * width, arguments)
     }
 
+    /// All of a matrix, from the batch.
+    func copy(_ from: DeviceBatch.Part<Float>, into to: DeviceMatrix) throws(CUDAError) {
+        precondition(from.count == to.count, "as many")
+        var arguments = Kernel.Arguments()
+        batch.append(from, to: &arguments)
+        arguments.append(Int32(to.columns))
+        arguments.append(Int32(0))
+        arguments.append(to.array)
+        arguments.append(Int32(to.columns))
+        arguments.append(Int32(0))
+        arguments.append(Int32(to.columns))
+        arguments.append(Int64(to.count))
+        arguments.append(larder_dropout.none)
+        try copy.launch(for: to.count, arguments)
+    }
+
     /// to = these rows of another.
     func gather(
         _ rows: DeviceBatch.Part<Int32>,

@@ -51,7 +51,9 @@ final class DeviceRatingMLP: DeviceTwin {
     private let pairs: DevicePairSum
     private let dense: DeviceDenseLayers
     private let loss: DeviceBinaryCrossEntropy
-    private(set) var isMoving = false
+    private let update: DeviceUpdate
+
+    var isMoving: Bool { update.isMoving }
 
     init(
         users: RatingMLPNetwork.Side,
@@ -60,6 +62,7 @@ final class DeviceRatingMLP: DeviceTwin {
         _ layers: DeviceLayers
     ) throws {
         self.layers = layers
+        update = try DeviceUpdate(layers)
         self.users = try Side(users, layers)
         self.items = try Side(items, layers)
         pairs = try DevicePairSum(layers)
@@ -79,7 +82,7 @@ final class DeviceRatingMLP: DeviceTwin {
     }
 
     func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws {
-        isMoving = false
+        update.beginStep()
         try layers.batch.send()
         try users.forward()
         try items.forward()
@@ -88,13 +91,17 @@ final class DeviceRatingMLP: DeviceTwin {
         try loss.run(dense.output, gradient: dense.outputGradient)
         try dense.backward(step: step)
         try pairs.backward(dense.inputGradient, y: dense.input)
-        let gradients =
-            try dense.gradients + users.backward(dense.inputGradient)
-            + items.backward(dense.inputGradient)
-        let optimiser = try layers.optimiser(of: gradients, settings, step: step, of: steps)
-        isMoving = true
-        try gradients.update(optimiser)
+        try update.move(
+            by: dense.gradients + users.backward(dense.inputGradient)
+                + items.backward(dense.inputGradient),
+            settings,
+            step: step,
+            of: steps
+        )
     }
 
-    func lastLoss() throws -> Double { try loss.loss() }
+    func finish() throws -> Double {
+        try update.finishStep()
+        return try loss.loss()
+    }
 }

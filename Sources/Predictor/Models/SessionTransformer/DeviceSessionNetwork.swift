@@ -4,12 +4,12 @@ private import Tables
 
 /// `SessionNetwork` and the loss behind it on a device: the same steps as on a processor, but for the last bits.
 final class DeviceSessionNetwork: DeviceTwin {
-    /// What a step needs that the batch does not have, or where it has it.
+    /// Where the batch has what a step needs.
     private struct Staged {
         let sequences: DeviceSequences
         let hidden: DeviceBatch.Part<Int32>
         /// rows × numbers.
-        let numbers: [Float]
+        let numbers: DeviceBatch.Part<Float>
     }
 
     private let network: SessionNetwork
@@ -31,7 +31,9 @@ final class DeviceSessionNetwork: DeviceTwin {
     /// What each projection makes, and the last has: the transformer's input; and their gradients.
     private let values, slopes: [DeviceMatrix]
     private var staged: Staged?
-    private(set) var isMoving = false
+    private let update: DeviceUpdate
+
+    var isMoving: Bool { update.isMoving }
 
     init(
         _ network: SessionNetwork,
@@ -40,6 +42,7 @@ final class DeviceSessionNetwork: DeviceTwin {
     ) throws {
         self.network = network
         self.layers = layers
+        update = try DeviceUpdate(layers)
         width = settings.width
         skippedCode = settings.skippedCode
         categories = try network.categories.map { category in
@@ -91,7 +94,7 @@ final class DeviceSessionNetwork: DeviceTwin {
         staged = Staged(
             sequences: DeviceSequences(tokens.sequences, examples.selected, batch),
             hidden: batch.add(examples.hidden),
-            numbers: tokens.numbers
+            numbers: batch.add(tokens.numbers)
         )
     }
 
@@ -105,7 +108,7 @@ final class DeviceSessionNetwork: DeviceTwin {
         after earlier: Int
     ) throws {
         guard let staged else { preconditionFailure("staged before") }
-        isMoving = false
+        update.beginStep()
         try layers.batch.send()
         try embed(staged)
         try project(staged)
@@ -116,18 +119,13 @@ final class DeviceSessionNetwork: DeviceTwin {
         var gradients = try embedBack()
         gradients += projections.flatMap(\.gradients) + transformer.gradients
         gradients.append(DeviceParameter.Gradient(parameter: mask, pieces: maskGradient))
-        let optimiser = try layers.optimiser(
-            of: gradients,
-            settings,
-            step: step,
-            of: steps,
-            after: earlier
-        )
-        isMoving = true
-        try gradients.update(optimiser)
+        try update.move(by: gradients, settings, step: step, of: steps, after: earlier)
     }
 
-    func lastLoss() throws -> Double { try loss.value() }
+    func finish() throws -> Double {
+        try update.finishStep()
+        return try loss.value()
+    }
 
     // MARK: embeddings
 
@@ -140,7 +138,7 @@ final class DeviceSessionNetwork: DeviceTwin {
         }
         if let continuous {
             try numbers.resize(rows: input.rows)
-            try numbers.array.upload(staged.numbers[...])
+            try layers.rows.copy(staged.numbers, into: numbers)
             try continuous.forward(numbers, into: projected)
             try layers.rows.copy(projected, into: input, at: numberColumn)
         }

@@ -200,6 +200,7 @@ private import Tables
         let whole = WholeItemLoss(network.items, settings)
         whole.meet(counts)
         var sum = 0.0
+        prepared = nil
         for first in stride(from: 0, to: known.count, by: settings.training.batch) {
             examples.removeAll()
             for place in known[first..<min(first + settings.training.batch, known.count)] {

@@ -10,10 +10,13 @@ final class DeviceTwoTower: DeviceTwin {
     private let loss: DeviceContrastiveLoss
     /// What queries are compared with, where there is a queue of earlier vectors.
     private let joined: DeviceMatrix
-    private(set) var isMoving = false
+    private let update: DeviceUpdate
+
+    var isMoving: Bool { update.isMoving }
 
     init(users: Tower, items: Tower, temperature: Double, _ layers: DeviceLayers) throws {
         self.layers = layers
+        update = try DeviceUpdate(layers)
         self.users = try DeviceTower(users, layers)
         self.items = try DeviceTower(items, layers)
         loss = try DeviceContrastiveLoss(temperature: temperature, layers)
@@ -44,7 +47,7 @@ final class DeviceTwoTower: DeviceTwin {
         step: Int,
         of steps: Int
     ) throws {
-        isMoving = false
+        update.beginStep()
         try layers.batch.send()
         let q = try users.forward(step: step)
         let own = try items.forward(step: step)
@@ -59,12 +62,17 @@ final class DeviceTwoTower: DeviceTwin {
             c = joined
         }
         try loss.run(q, c, dq: users.gradient, dc: items.gradient, rowsOfC: own.rows)
-        let gradients = try users.backward(step: step) + items.backward(step: step)
-        let optimiser = try layers.optimiser(of: gradients, settings, step: step, of: steps)
-        isMoving = true
-        try gradients.update(optimiser)
+        try update.move(
+            by: users.backward(step: step) + items.backward(step: step),
+            settings,
+            step: step,
+            of: steps
+        )
         if let values { keep(values) }
     }
 
-    func lastLoss() throws -> Double { try loss.loss() }
+    func finish() throws -> Double {
+        try update.finishStep()
+        return try loss.loss()
+    }
 }
