@@ -18,6 +18,7 @@ package struct Migrator: Sendable {
         (4, "gates", PackageResources.migration_004_gates_sql),
         (5, "serving", PackageResources.migration_005_serving_sql),
         (6, "watching", PackageResources.migration_006_watching_sql),
+        (7, "retry", PackageResources.migration_007_retry_sql),
     ]
 
     package static var latest: Int { migrations.last?.number ?? 0 }

@@ -1,8 +1,9 @@
 -- Brings failed and cancelled jobs back from the archive, with their ids and all attempts to
 -- spend again. With a job come those without whose success it cannot start, those that were
 -- cancelled because of it, and the other members of a group that broke.
+-- A plan for any ids compares each job with all of them; one for these ids looks them up.
 CREATE OR REPLACE FUNCTION larder.retry(job_ids bigint[]) RETURNS TABLE (id bigint, state text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
     ids bigint[];

@@ -1,0 +1,1 @@
+-- Functions alone: larder.retry.
