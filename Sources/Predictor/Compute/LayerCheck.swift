@@ -238,8 +238,11 @@ struct LayerCheck {
             transformer.backward(sequences, selected, TransformerPass(step: step))
             try own.backward(staged, step: step)
             try expect(own.inputGradient.values(), transformer.inputGradient.values)
-            for (found, expected) in zip(own.gradients, transformer.gradients) {
-                try expect(found.pieces.values(), expected.values.values)
+            for expected in transformer.gradients {
+                let found = own.gradients.first {
+                    $0.parameter.parameter === expected.parameter
+                }
+                try expect(found?.pieces.values() ?? [], expected.values.values)
             }
         }
     }

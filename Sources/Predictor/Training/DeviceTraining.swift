@@ -6,8 +6,14 @@ protocol DeviceTwin: AnyObject {
     var parameters: [DeviceParameter] { get }
     /// Whether the step that is under way has begun to move them.
     var isMoving: Bool { get }
+    /// Brings what was learned to where it came from.
+    func settle() throws
     /// Ends the step that is under way: its loss; waits for it.
     func finish() throws -> Double
+}
+
+extension DeviceTwin {
+    func settle() throws { for parameter in parameters { try parameter.settle() } }
 }
 
 /// Has a network learn on a device, where there is one and for as long as that has room for it.
@@ -70,7 +76,7 @@ final class DeviceTraining<Twin: DeviceTwin> {
     func settle() throws {
         guard let twin, !isSettled else { return }
         do {
-            try gpu.device.use { for parameter in twin.parameters { try parameter.settle() } }
+            try gpu.device.use { try twin.settle() }
             isSettled = true
         } catch let error as CUDAError {
             gpu.failed(error)

@@ -6,7 +6,8 @@ import CUDA
 final class DeviceParameter {
     let values: DeviceMatrix
     private let state: DeviceMatrix
-    private let parameter: Parameter
+    /// Where it came from.
+    let parameter: Parameter
     private let update: Kernel
     private let squares: Kernel
 

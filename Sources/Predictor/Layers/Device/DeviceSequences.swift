@@ -28,8 +28,8 @@ struct DeviceSequences {
         }
     }
 
-    /// The length of the longest.
-    let longest: Int
+    /// The length of the longest, and one at least.
+    let reach: Int
     let all: Rows
     let selected: Rows
     /// Where the selected ones are among all.
@@ -37,9 +37,39 @@ struct DeviceSequences {
 
     /// Adds them to the batch.
     init(_ sequences: Sequences, _ selected: SelectedRows, _ batch: DeviceBatch) {
-        longest = sequences.longest
+        reach = max(1, sequences.longest)
         all = Rows(sequences.offsets, sequences.positions, batch)
         self.selected = Rows(selected.offsets, selected.positions, batch)
         selectedRows = batch.add(selected.rows)
+    }
+
+    /// Sequences that are worked on at a time.
+    struct Group {
+        var keys: Range<Int>
+        var queries: Range<Int>
+    }
+
+    /// All sequences in groups of up to so many queries, and one sequence at least.
+    func groups(_ asking: Rows, most: Int) -> [Group] {
+        var groups: [Group] = []
+        for sequence in 0..<all.offsets.count - 1 {
+            let own = Group(
+                keys: Int(all.offsets[sequence])..<Int(all.offsets[sequence + 1]),
+                queries: Int(asking.offsets[sequence])..<Int(asking.offsets[sequence + 1])
+            )
+            // No group without a query: there are no products of nothing.
+            if let last = groups.last,
+                own.queries.isEmpty || last.queries.isEmpty
+                    || own.queries.upperBound - last.queries.lowerBound <= most
+            {
+                groups[groups.count - 1] = Group(
+                    keys: last.keys.lowerBound..<own.keys.upperBound,
+                    queries: last.queries.lowerBound..<own.queries.upperBound
+                )
+            } else {
+                groups.append(own)
+            }
+        }
+        return groups
     }
 }

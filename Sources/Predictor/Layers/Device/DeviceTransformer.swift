@@ -14,7 +14,7 @@ final class DeviceTransformer {
     /// `block`: floats that attention takes at a time, twice: 512 MiB.
     init(_ transformer: Transformer, _ layers: DeviceLayers, block: Int = 1 << 26) throws {
         self.transformer = transformer
-        let room = try DeviceAttention.Room(layers, block: block)
+        let room = try DeviceAttentionRoom(layers, block: block)
         self.layers = try transformer.layers.map { try DeviceTransformerLayer($0, layers, room) }
         rows = layers.rows
         let width = transformer.input.columns

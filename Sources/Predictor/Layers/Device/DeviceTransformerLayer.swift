@@ -21,7 +21,7 @@ final class DeviceTransformerLayer {
     init(
         _ layer: TransformerLayer,
         _ layers: DeviceLayers,
-        _ room: DeviceAttention.Room
+        _ room: DeviceAttentionRoom
     ) throws(CUDAError) {
         self.layer = layer
         rows = layers.rows

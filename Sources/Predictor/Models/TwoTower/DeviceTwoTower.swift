@@ -8,19 +8,24 @@ final class DeviceTwoTower: DeviceTwin {
     private let users: DeviceTower
     private let items: DeviceTower
     private let loss: DeviceContrastiveLoss
-    /// What queries are compared with, where there is a queue of earlier vectors.
-    private let joined: DeviceMatrix
+    private let queue: DeviceNegativeQueue?
     private let update: DeviceUpdate
 
     var isMoving: Bool { update.isMoving }
 
-    init(users: Tower, items: Tower, temperature: Double, _ layers: DeviceLayers) throws {
+    init(
+        users: Tower,
+        items: Tower,
+        temperature: Double,
+        _ queue: NegativeQueue,
+        _ layers: DeviceLayers
+    ) throws {
         self.layers = layers
         update = try DeviceUpdate(layers)
         self.users = try DeviceTower(users, layers)
         self.items = try DeviceTower(items, layers)
         loss = try DeviceContrastiveLoss(temperature: temperature, layers)
-        joined = try layers.matrix(columns: users.width)
+        self.queue = queue.isKept ? try DeviceNegativeQueue(queue, layers) : nil
     }
 
     var parameters: [DeviceParameter] { users.parameters + items.parameters }
@@ -38,29 +43,12 @@ final class DeviceTwoTower: DeviceTwin {
     }
 
     /// Moves the weights.
-    ///
-    /// `keep` is given the vectors of the items where `earlier` has others, which are compared with too.
-    func learn(
-        earlier: [Float]?,
-        keep: ([Float]) -> Void,
-        _ settings: OptimiserSettings,
-        step: Int,
-        of steps: Int
-    ) throws {
+    func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws {
         update.beginStep()
         try layers.batch.send()
         let q = try users.forward(step: step)
         let own = try items.forward(step: step)
-        var c = own
-        var values: [Float]?
-        if let earlier {
-            // A queue lives on the processor: it is small beside what a step computes.
-            let new = try own.values()
-            try joined.resize(rows: own.rows + earlier.count / own.columns)
-            try joined.array.upload((new + earlier)[...])
-            values = new
-            c = joined
-        }
+        let c = try queue?.join(own) ?? own
         try loss.run(q, c, dq: users.gradient, dc: items.gradient, rowsOfC: own.rows)
         try update.move(
             by: users.backward(step: step) + items.backward(step: step),
@@ -68,7 +56,12 @@ final class DeviceTwoTower: DeviceTwin {
             step: step,
             of: steps
         )
-        if let values { keep(values) }
+        try queue?.push(own)
+    }
+
+    func settle() throws {
+        for parameter in parameters { try parameter.settle() }
+        try queue?.settle()
     }
 
     func finish() throws -> Double {

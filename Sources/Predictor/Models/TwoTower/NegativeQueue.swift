@@ -4,9 +4,10 @@
 ///
 /// More negatives for nothing but their products: Wang et al. 2020, "Cross-Batch Negative Sampling".
 @safe final class NegativeQueue {
-    private let capacity: Int
-    private let columns: Int
-    private(set) var vectors: [Float] = []
+    let capacity: Int
+    let columns: Int
+    /// Where a device learns, as of the last time that it told.
+    var vectors: [Float] = []
     /// The item of each, the oldest first.
     private var items: [Int32] = []
     /// What is added to the logits of each.
@@ -47,16 +48,26 @@
     /// Takes the vectors of a batch, and lets the oldest go.
     ///
     /// `biases`: as those of one copy of each.
-    func push(_ own: [Float], _ batch: [Int32], biases batchBiases: [Float]) {
-        let surplus = max(0, items.count + batch.count - capacity)
-        let gone = min(surplus, items.count)
-        items.removeFirst(gone)
-        biases.removeFirst(gone)
-        vectors.removeFirst(gone * columns)
-        let kept = min(batch.count, capacity)
-        items += batch.suffix(kept)
-        biases += batchBiases.suffix(kept)
-        vectors += own.suffix(kept * columns)
+    func push(_ own: [Float], _ batch: [Int32], biases: [Float]) {
+        let change = change(by: batch.count)
+        vectors.removeFirst(change.gone * columns)
+        vectors += own.suffix(change.kept * columns)
+        push(batch, biases: biases)
+    }
+
+    /// Without vectors, which a device has.
+    func push(_ batch: [Int32], biases batchBiases: [Float]) {
+        let change = change(by: batch.count)
+        items.removeFirst(change.gone)
+        biases.removeFirst(change.gone)
+        items += batch.suffix(change.kept)
+        biases += batchBiases.suffix(change.kept)
+    }
+
+    /// How many of the oldest go for a batch, and how many of its last ones stay.
+    func change(by count: Int) -> (gone: Int, kept: Int) {
+        let surplus = max(0, items.count + count - capacity)
+        return (min(surplus, items.count), min(count, capacity))
     }
 
     var tensors: [String: Tensor] {

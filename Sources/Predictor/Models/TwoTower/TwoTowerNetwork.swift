@@ -67,11 +67,12 @@ private import Tables
         joined = RowBuffer(columns: users.width)
         validation =
             validates ? Validation(dataset, seed: settings.training.seed, on: gpu) : nil
-        training = DeviceTraining(gpu) { [users, items] layers in
+        training = DeviceTraining(gpu) { [users, items, queue] layers in
             try DeviceTwoTower(
                 users: users,
                 items: items,
                 temperature: settings.temperature,
+                queue,
                 layers
             )
         }
@@ -85,19 +86,12 @@ private import Tables
     {
         if prepared != step { prepare(batch, step) }
         let addedLoss = candidates.addedLoss
-        // With a queue what is compared next is not known before.
-        let next = queue.isKept ? nil : next
         let onDevice = try training?.learn(
             step: step,
             stage: { stage(batch, on: $0) },
             launch: { device in
-                try device.learn(
-                    earlier: queue.isKept ? queue.vectors : nil,
-                    keep: { queue.push($0, candidates.items, biases: candidates.biases) },
-                    settings.optimiser,
-                    step: step,
-                    of: steps
-                )
+                try device.learn(settings.optimiser, step: step, of: steps)
+                if queue.isKept { queue.push(candidates.items, biases: candidates.biases) }
             },
             ahead: next.map { next in
                 { device in
