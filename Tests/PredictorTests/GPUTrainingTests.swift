@@ -512,6 +512,16 @@ extension GPUTests {
             #expect(try train(settings, on: gpu).losses == train(settings, on: nil).losses)
         }
 
+        @Test func `a step that a device has begun is not begun again by the processor`() throws {
+            var settings = Variant.everything.settings
+            settings.queue = 0
+            let gpu = try gpu()
+            // Of a step the first is how long the gradients are, when the next one lies ready.
+            EmulatedGPU.set(failure: "cuMemcpyDtoH:5:2")
+            let error = #expect(throws: CUDAError.self) { try train(settings, on: gpu) }
+            #expect(error?.isOfRoom == true && gpu.trains)
+        }
+
         @Test func `without cuBLAS the processor learns, and is told what is missing`() throws {
             let bare = try TemporaryFolder()
             for name in ["libcuda.so.1", "libnvrtc.so.12"] {

@@ -49,12 +49,15 @@ final class DeviceTraining<Twin: DeviceTwin> {
         ahead: ((Twin) -> Void)?
     ) throws -> Double? {
         guard !isOver else { return nil }
+        var isLaunched = false
         do {
             let twin = try twin ?? gpu.device.use { try make(try DeviceLayers(gpu)) }
             self.twin = twin
             if staged != step { stage(twin) }
             isSettled = false
             try gpu.device.use { try launch(twin) }
+            // From here on this step is not the processor's any more: the next one has its place.
+            isLaunched = true
             // Others may have the device meanwhile.
             if let ahead {
                 ahead(twin)
@@ -64,7 +67,7 @@ final class DeviceTraining<Twin: DeviceTwin> {
         } catch let error as CUDAError {
             gpu.failed(error)
             if let twin {
-                guard error.isOfRoom, !twin.isMoving else { throw error }
+                guard error.isOfRoom, !isLaunched, !twin.isMoving else { throw error }
                 try settle()
             }
             (twin, isOver) = (nil, true)

@@ -11,7 +11,7 @@ final class DeviceTransformer {
     private let values: [DeviceMatrix]
     private let slopes: [DeviceMatrix]
 
-    /// `block`: floats that attention takes at a time, twice: 512 MiB.
+    /// `block`: floats that attention takes at a time, twice: 512 MiB, and an eighth.
     init(_ transformer: Transformer, _ layers: DeviceLayers, block: Int = 1 << 26) throws {
         self.transformer = transformer
         let room = try DeviceAttentionRoom(layers, block: block)
