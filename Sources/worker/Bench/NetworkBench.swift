@@ -89,7 +89,7 @@ struct NetworkBenchCommand: ParsableCommand {
             value: Double(examples) / ((ContinuousClock.now - clock) / .seconds(1)),
             unit: "examples/s"
         ).show(json: json)
-        if let gpu { return try compare(pipeline, data, gpu, batch: examples / steps) }
+        if let gpu { return try compare(pipeline, data, gpu) }
         if case .sessionTransformer(let settings) = pipeline.model {
             try ask(settings, data, k: pipeline.predict.rules.k)
         }
@@ -141,21 +141,24 @@ struct NetworkBenchCommand: ParsableCommand {
         }
     }
 
-    /// Losses of both from the same weights.
-    private func compare(_ pipeline: Pipeline, _ data: Dataset, _ gpu: GPU, batch: Int) throws {
-        // Of large batches fewer: a processor takes seconds for each.
-        let most = max(3, min(100, 500_000 / batch))
-        func losses(_ gpu: GPU?) throws -> [Double] {
+    /// Losses of both from the same weights, of a hundred steps, or as many as a processor does in a minute.
+    private func compare(_ pipeline: Pipeline, _ data: Dataset, _ gpu: GPU) throws {
+        func losses(_ gpu: GPU?, seconds: Double) throws -> [Double] {
             var losses: [Double] = []
+            let start = ContinuousClock.now
             do {
                 try train(pipeline, data, gpu) { progress in
                     losses.append(progress.loss)
-                    if losses.count == most { throw Enough() }
+                    let took = (ContinuousClock.now - start) / .seconds(1)
+                    if losses.count == 100 || losses.count >= 3 && took > seconds {
+                        throw Enough()
+                    }
                 }
             } catch is Enough {}
             return losses
         }
-        let pairs = try Array(zip(losses(gpu), losses(nil)))
+        let own = try losses(gpu, seconds: .infinity)
+        let pairs = try Array(zip(own, losses(nil, seconds: 60)))
         let apart = pairs.map { abs($0 - $1) }.max() ?? .infinity
         try Measurement(
             what: "losses of \(pairs.count) steps, beside the processor's",
