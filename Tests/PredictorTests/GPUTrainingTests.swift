@@ -268,6 +268,29 @@ extension GPUTests {
             }
         }
 
+        /// Wherever there is one, with what it takes; elsewhere what is missing is told, and how to do without.
+        @Test func `a real GPU computes what a processor does`() throws {
+            let reports = Reports()
+            let gpu: GPU
+            do {
+                gpu = try GPU { reports.add($0) }
+                try gpu.prepare()
+            } catch let error as CUDAError {
+                let isMissing =
+                    switch error {
+                    case .absent, .unavailable: true
+                    default: false
+                    }
+                #expect(isMissing && error.description.contains("hint: "), "\(error)")
+                return
+            }
+            for kind in RecommenderContract.Kind.allCases {
+                try RecommenderContract().offersOwnColour(kind, on: gpu)
+            }
+            // Without cuBLAS networks are the processor's.
+            #expect(!reports.all.contains { !$0.isOfProducts })
+        }
+
         @Test(arguments: RecommenderContract.Kind.allCases)
         func `everyone is offered items of the own colour`(
             _ kind: RecommenderContract.Kind
