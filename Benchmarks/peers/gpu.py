@@ -105,6 +105,17 @@ def tower(width):
     return nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, 64))
 
 
+def learner(loss_of, optimiser, ready):
+    """A step on the batch whose turn it is; it waits for its loss, as Larder's do."""
+    def step(turn):
+        loss = loss_of(*ready[turn % len(ready)])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+    return step
+
+
 def measure(name, batch, step, unit):
     took = seconds(step, options.steps)
     print(f"{name}: {batch / took:,.0f} {unit}/s, {1000 * took:.2f} ms a step", flush=True)
@@ -135,15 +146,7 @@ def two_tower(batch, data):
                 logits = q @ c.T / .05 - log_share[i]
                 same = (i[:, None] == i) & ~torch.eye(len(i), dtype=torch.bool, device=device)
                 return functional.cross_entropy(logits.masked_fill(same, -torch.inf), torch.arange(len(i), device=device))
-            loss_of = compile(loss_of)
-
-            def step(turn):
-                loss = loss_of(*ready[turn % len(ready)])
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                return loss.item()
-            return step
+            return learner(compile(loss_of), optimiser, ready)
         both(f"two-tower, batch {batch}, {'sparse' if sparse else 'dense'} gradients", make, batch, "examples")
 
 
@@ -182,15 +185,7 @@ def sessions(batch, data):
                 return functional.cross_entropy(vectors @ self.item.weight.T, wanted[there].long())
         model = Model().to(device)
         optimiser = torch.optim.AdamW(model.parameters(), lr=.001, weight_decay=0)
-        loss_of = compile(model)
-
-        def step(turn):
-            loss = loss_of(*ready[turn % len(ready)])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            return loss.item()
-        return step
+        return learner(compile(model), optimiser, ready)
     both(f"sessions, batch {batch}", make, batch, "sessions")
 
 

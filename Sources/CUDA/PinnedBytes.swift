@@ -6,9 +6,8 @@
     package private(set) var count = 0
     private var capacity = 1 << 16
     private var start: UnsafeMutableRawPointer
-    private var isPinned = false
-    /// It is tried once for each piece of memory.
-    private var isTried = false
+    /// Nil: not tried yet.
+    private var isPinned: Bool?
     private let device: Device
     /// The largest that a system may have.
     private static let page = 1 << 16
@@ -38,10 +37,7 @@
     /// To the beginning of an array; within `Device.use`.
     package func send(to array: DeviceArray<UInt8>) throws(CUDAError) {
         precondition(count <= array.count)
-        if !isTried {
-            unsafe isPinned = device.driver.pin(start, capacity, 0) == 0
-            isTried = true
-        }
+        if isPinned == nil { unsafe isPinned = device.driver.pin(start, capacity, 0) == 0 }
         try unsafe device.driver.check(
             device.driver.upload(array.address, start, count),
             "cuMemcpyHtoD"
@@ -56,11 +52,11 @@
         unsafe new.copyMemory(from: start, byteCount: count)
         release()
         unsafe start = unsafe new
-        (capacity, isPinned, isTried) = (larger, false, false)
+        (capacity, isPinned) = (larger, nil)
     }
 
     private func release() {
-        if isPinned { unsafe device.unpin(start) }
+        if isPinned == true { unsafe device.unpin(start) }
         unsafe start.deallocate()
     }
 

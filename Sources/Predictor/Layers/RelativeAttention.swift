@@ -7,6 +7,8 @@ struct TransformerSettings: Sendable, Equatable {
     /// Numbers of a row.
     var width = 64
     var heads = 4
+    /// Numbers of a row that a head has.
+    var headWidth: Int { width / heads }
     var layers = 2
     /// Numbers between the two dense layers behind the attention.
     var inner = 256
@@ -221,7 +223,7 @@ struct TransformerSettings: Sendable, Equatable {
             let from = unsafe work.positions.row(row)
             for c in 0..<width { unsafe work.turned.row(c)[row] = from[c] }
         }
-        let size = width / settings.heads
+        let size = settings.headWidth
         let (u, w) = unsafe (contentBias.values.start, positionBias.values.start)
         for head in 0..<settings.heads {
             for row in 0..<rows {
@@ -239,7 +241,7 @@ struct TransformerSettings: Sendable, Equatable {
         _ pass: TransformerPass,
         _ body: (UnsafePointer<larder_attention>) -> Void
     ) {
-        let size = settings.width / settings.heads
+        let size = settings.headWidth
         let reach = max(1, sequences.longest)
         work.scratch.resize(rows: larder_attention_scratch(reach, size))
         unsafe sequences.offsets.withUnsafeBufferPointer { keys in

@@ -4,12 +4,10 @@ import CUDA
 /// What of a network learns on a device.
 protocol DeviceTwin: AnyObject {
     var parameters: [DeviceParameter] { get }
-    /// Whether the step that is under way has begun to move them.
-    var isMoving: Bool { get }
     /// Brings what was learned to where it came from.
     func settle() throws
-    /// Ends the step that is under way: its loss; waits for it.
-    func finish() throws -> Double
+    /// Of the step that is under way; waits for it.
+    func meanLoss() throws -> Double
 }
 
 extension DeviceTwin {
@@ -20,14 +18,20 @@ extension DeviceTwin {
 final class DeviceTraining<Twin: DeviceTwin> {
     private let gpu: GPU
     private let make: (DeviceLayers) throws -> Twin
-    private var twin: Twin?
+    private var own: Own?
     private var isOver = false
     private var isSettled = true
     /// The step whose needs the twin has already.
     private var staged: Int?
 
+    private struct Own {
+        let twin: Twin
+        let batch: DeviceBatch
+        let update: DeviceUpdate
+    }
+
     /// The device, once it learns and while it does.
-    var name: String? { twin == nil ? nil : gpu.device.name }
+    var name: String? { own == nil ? nil : gpu.device.name }
 
     /// Nil without a device.
     ///
@@ -45,41 +49,60 @@ final class DeviceTraining<Twin: DeviceTwin> {
     func learn(
         step: Int,
         stage: (Twin) -> Void,
-        launch: (Twin) throws -> Void,
+        launch: (Twin, DeviceUpdate) throws -> Void,
         ahead: ((Twin) -> Void)?
     ) throws -> Double? {
         guard !isOver else { return nil }
         var isLaunched = false
         do {
-            let twin = try twin ?? gpu.device.use { try make(try DeviceLayers(gpu)) }
-            self.twin = twin
-            if staged != step { stage(twin) }
+            let own = try own ?? begin()
+            self.own = own
+            if staged != step {
+                own.batch.begin()
+                stage(own.twin)
+            }
             isSettled = false
-            try gpu.device.use { try launch(twin) }
+            try gpu.device.use {
+                own.update.beginStep()
+                try own.batch.send()
+                try launch(own.twin, own.update)
+            }
             // From here on this step is not the processor's any more: the next one has its place.
             isLaunched = true
             // Others may have the device meanwhile.
             if let ahead {
-                ahead(twin)
+                own.batch.begin()
+                ahead(own.twin)
                 staged = step + 1
             }
-            return try gpu.device.use { try twin.finish() }
+            return try gpu.device.use {
+                try own.update.finishStep()
+                return try own.twin.meanLoss()
+            }
         } catch let error as CUDAError {
             gpu.failed(error)
-            if let twin {
-                guard error.isOfRoom, !isLaunched, !twin.isMoving else { throw error }
+            if let own {
+                guard error.isOfRoom, !isLaunched, !own.update.isMoving else { throw error }
                 try settle()
             }
-            (twin, isOver) = (nil, true)
+            (own, isOver) = (nil, true)
             return nil
+        }
+    }
+
+    private func begin() throws -> Own {
+        try gpu.device.use {
+            let layers = try DeviceLayers(gpu)
+            let update = try DeviceUpdate(layers)
+            return Own(twin: try make(layers), batch: layers.batch, update: update)
         }
     }
 
     /// Brings what was learned to the parameters of the network.
     func settle() throws {
-        guard let twin, !isSettled else { return }
+        guard let own, !isSettled else { return }
         do {
-            try gpu.device.use { try twin.settle() }
+            try gpu.device.use { try own.twin.settle() }
             isSettled = true
         } catch let error as CUDAError {
             gpu.failed(error)

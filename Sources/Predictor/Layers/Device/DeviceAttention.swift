@@ -29,8 +29,7 @@ final class DeviceAttention {
     private var dropout = larder_dropout.none
 
     private var headCount: Int { attention.settings.heads }
-    private var width: Int { attention.settings.width }
-    private var size: Int { width / headCount }
+    private var size: Int { attention.settings.headWidth }
 
     init(
         _ attention: RelativeAttention,

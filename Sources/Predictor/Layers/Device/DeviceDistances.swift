@@ -10,7 +10,6 @@ final class DeviceDistances {
     private let position: DeviceLinear
     private let bias: DeviceParameter
     private let biasGradient: DeviceMatrix
-    private let addBias: Kernel
 
     /// Of the distances that there are, some places closed.
     private let sines: DeviceMatrix
@@ -23,8 +22,7 @@ final class DeviceDistances {
     private let wanted: DeviceMatrix
 
     private var headCount: Int { attention.settings.heads }
-    private var width: Int { attention.settings.width }
-    private var size: Int { width / headCount }
+    private var size: Int { attention.settings.headWidth }
 
     init(
         _ attention: RelativeAttention,
@@ -38,7 +36,6 @@ final class DeviceDistances {
         position = try DeviceLinear(attention.position, layers)
         bias = try DeviceParameter(attention.positionBias, layers)
         biasGradient = try layers.matrix(rows: 1, columns: width)
-        addBias = try layers.kernel("add_bias")
         sines = try layers.matrix(columns: width)
         r = try layers.matrix(columns: width)
         asked = try layers.matrix(columns: width)
@@ -57,7 +54,7 @@ final class DeviceDistances {
     /// Takes the queries of a pass over sequences of up to `reach` rows: of these r has the distances from the greatest
     /// down, and those that lie ahead only where they are seen.
     func begin(_ q: DeviceMatrix, reach: Int, step: Int) throws(CUDAError) {
-        let waves = try room.waves(reach: reach, width: width)
+        let waves = try room.waves(reach: reach, width: attention.settings.width)
         let count = attention.settings.isCausal ? reach : 2 * reach - 1
         let first = waves.reach - reach
         try sines.resize(rows: count)
@@ -69,15 +66,7 @@ final class DeviceDistances {
             attention.positionDropout.kernel(step: step, first: (1 << 20) - reach)
         )
         try position.forward(sines, into: r)
-        try asked.resize(rows: q.rows)
-        var arguments = Kernel.Arguments()
-        arguments.append(q.array)
-        arguments.append(bias.values.array)
-        arguments.append(asked.array)
-        arguments.append(Int64(q.count))
-        arguments.append(Int32(width))
-        arguments.append(Int32(0))
-        try addBias.launch(for: q.count, arguments)
+        try layers.rows.addBias(bias, to: q, into: asked, rectifies: false)
     }
 
     /// Makes `byDistance` of some queries.

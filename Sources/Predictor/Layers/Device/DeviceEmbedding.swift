@@ -6,7 +6,7 @@ final class DeviceEmbedding {
     let table: DeviceParameter
     private let embedding: Embedding
     private let batch: DeviceBatch
-    private let embed: Kernel
+    private let rows: DeviceRows
     private let addSums: Kernel
     private let uses: DeviceUses
     private var staged: Staged?
@@ -22,7 +22,7 @@ final class DeviceEmbedding {
         self.embedding = embedding
         table = try DeviceParameter(embedding.table, layers)
         batch = layers.batch
-        embed = try layers.kernel("embed")
+        rows = layers.rows
         addSums = try layers.kernel("add_sums")
         uses = try DeviceUses(columns: embedding.width, layers)
     }
@@ -32,13 +32,13 @@ final class DeviceEmbedding {
     /// `code`: a row whose uses count nothing on the way back.
     func stage(except code: Int32 = -1) {
         let own = embedding.uses
-        let rows = own.rows.filter { $0 != code }
+        let used = own.rows.filter { $0 != code }
         staged = Staged(
             codes: batch.add(own.codes),
             offsets: own.offsets.isEmpty ? nil : batch.add(own.offsets),
-            rows: batch.add(rows)
+            rows: batch.add(used)
         )
-        uses.stage(own, of: rows)
+        uses.stage(own, of: used)
     }
 
     /// Writes the columns of `y` from `column` on.
@@ -47,16 +47,15 @@ final class DeviceEmbedding {
     func forward(into y: DeviceMatrix, column: Int, from entry: Int = 0) throws(CUDAError) {
         guard let staged else { return }
         precondition(entry == 0 || staged.offsets == nil, "one code a row")
-        var arguments = Kernel.Arguments()
-        arguments.append(table.values.array)
-        arguments.append(Int32(embedding.width))
-        batch.append(staged.codes, from: entry, to: &arguments)
-        batch.append(staged.offsets, to: &arguments)
-        arguments.append(y.array)
-        arguments.append(Int32(y.columns))
-        arguments.append(Int32(column))
-        arguments.append(Int32(y.rows))
-        try embed.launch(for: y.rows * embedding.width, arguments)
+        try rows.embed(
+            staged.codes,
+            from: entry,
+            staged.offsets,
+            of: table.values.array,
+            width: embedding.width,
+            into: y,
+            column: column
+        )
     }
 
     /// What the rows that were used have of the gradient of y.

@@ -12,13 +12,13 @@ final class DeviceInput {
     private let input: EntityInput
     private let batch: DeviceBatch
     private let fields: [(source: Source, column: Int)]
-    private let embed: Kernel
+    private let rows: DeviceRows
     private var entities: DeviceBatch.Part<Int32>?
 
     init(_ input: EntityInput, _ layers: DeviceLayers) throws {
         self.input = input
         batch = layers.batch
-        embed = try layers.kernel("embed")
+        rows = layers.rows
         fields = try input.fields.map { field in
             let source: Source =
                 if case .numbers(let numbers) = field.source {
@@ -53,16 +53,7 @@ final class DeviceInput {
             case .embedding(let embedding): try embedding.forward(into: x, column: column)
             case .numbers(let numbers):
                 // An embedding of one column, which nothing moves.
-                var arguments = Kernel.Arguments()
-                arguments.append(numbers)
-                arguments.append(Int32(1))
-                batch.append(entities, to: &arguments)
-                arguments.append(nil as DeviceArray<Int32>?)
-                arguments.append(x.array)
-                arguments.append(Int32(x.columns))
-                arguments.append(Int32(column))
-                arguments.append(Int32(x.rows))
-                try embed.launch(for: x.rows, arguments)
+                try rows.embed(entities, of: numbers, width: 1, into: x, column: column)
             }
         }
     }

@@ -59,11 +59,7 @@ final class DeviceLayerNorm {
         arguments.append(direction.array)
         arguments.append(inverse.array)
         arguments.append(y.array)
-        try forward.launch(
-            blocks: (x.rows, 1),
-            threads: (DeviceLayers.rowThreads, 1),
-            arguments
-        )
+        try forward.launch(rows: x.rows, arguments)
     }
 
     /// The gradient of z from that of y.
@@ -77,11 +73,7 @@ final class DeviceLayerNorm {
         arguments.append(gain.values.array)
         arguments.append(dz.array)
         arguments.append(along.array)
-        try backward.launch(
-            blocks: (gradient.rows, 1),
-            threads: (DeviceLayers.rowThreads, 1),
-            arguments
-        )
+        try backward.launch(rows: gradient.rows, arguments)
         try layers.sums(of: along.operand(), into: gainGradient.operand())
         try layers.sums(of: gradient.operand(), into: shiftGradient.operand())
     }

@@ -59,6 +59,11 @@ final class DeviceLayers {
 }
 
 extension Kernel {
+    /// A block for each of so many rows.
+    func launch(rows: Int, _ arguments: Arguments) throws(CUDAError) {
+        try launch(blocks: (rows, 1), threads: (DeviceLayers.rowThreads, 1), arguments)
+    }
+
     /// A thread for each of so many.
     func launch(for count: Int, _ arguments: Arguments) throws(CUDAError) {
         let blocks = (count + DeviceLayers.threads - 1) / DeviceLayers.threads

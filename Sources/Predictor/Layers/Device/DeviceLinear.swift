@@ -9,7 +9,6 @@ final class DeviceLinear {
     let bias: DeviceParameter?
     private let weightGradient: DeviceMatrix
     private let biasGradient: DeviceMatrix
-    private let addBias: Kernel
     private let rectify: DeviceRectifier
 
     init(_ linear: Linear, _ layers: DeviceLayers) throws(CUDAError) {
@@ -23,7 +22,6 @@ final class DeviceLinear {
         }
         weightGradient = try layers.matrix(rows: linear.inputs, columns: linear.outputs)
         biasGradient = try layers.matrix(rows: 1, columns: linear.outputs)
-        addBias = try layers.kernel("add_bias")
         rectify = try DeviceRectifier(layers)
     }
 
@@ -42,14 +40,7 @@ final class DeviceLinear {
         try y.resize(rows: x.rows)
         try layers.products.multiply(x.operand(), weight.values.operand(), into: y.operand())
         guard let bias, addsBias else { return }
-        var arguments = Kernel.Arguments()
-        arguments.append(y.array)
-        arguments.append(bias.values.array)
-        arguments.append(y.array)
-        arguments.append(Int64(y.count))
-        arguments.append(Int32(y.columns))
-        arguments.append(Int32(linear.rectifies ? 1 : 0))
-        try addBias.launch(for: y.count, arguments)
+        try layers.rows.addBias(bias, to: y, into: y, rectifies: linear.rectifies)
     }
 
     /// As `Linear.backward`; the gradient is cleared where the rectifier closed y.

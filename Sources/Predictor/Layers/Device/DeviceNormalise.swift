@@ -24,7 +24,7 @@ final class DeviceNormalise {
         arguments.append(Int32(x.columns))
         arguments.append(output.array)
         arguments.append(inverse.array)
-        try forward.launch(blocks: (x.rows, 1), threads: (DeviceLayers.rowThreads, 1), arguments)
+        try forward.launch(rows: x.rows, arguments)
     }
 
     /// In place.
@@ -34,10 +34,6 @@ final class DeviceNormalise {
         arguments.append(Int32(gradient.columns))
         arguments.append(output.array)
         arguments.append(inverse.array)
-        try backward.launch(
-            blocks: (gradient.rows, 1),
-            threads: (DeviceLayers.rowThreads, 1),
-            arguments
-        )
+        try backward.launch(rows: gradient.rows, arguments)
     }
 }

@@ -45,15 +45,11 @@ final class DeviceRatingMLP: DeviceTwin {
         }
     }
 
-    private let layers: DeviceLayers
     private let users: Side
     private let items: Side
     private let pairs: DevicePairSum
     private let dense: DeviceDenseLayers
     private let loss: DeviceBinaryCrossEntropy
-    private let update: DeviceUpdate
-
-    var isMoving: Bool { update.isMoving }
 
     init(
         users: RatingMLPNetwork.Side,
@@ -61,8 +57,6 @@ final class DeviceRatingMLP: DeviceTwin {
         _ dense: DenseLayers,
         _ layers: DeviceLayers
     ) throws {
-        self.layers = layers
-        update = try DeviceUpdate(layers)
         self.users = try Side(users, layers)
         self.items = try Side(items, layers)
         pairs = try DevicePairSum(layers)
@@ -74,16 +68,19 @@ final class DeviceRatingMLP: DeviceTwin {
 
     /// Takes what a step needs.
     func stage(_ examples: RatingExamples.Batch) {
-        layers.batch.begin()
         users.stage(examples.users)
         items.stage(examples.items)
         pairs.stage(users.side.distinct.slots, items.side.distinct.slots)
         loss.stage(examples.labels)
     }
 
-    func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws {
-        update.beginStep()
-        try layers.batch.send()
+    /// Moves the weights.
+    func learn(
+        _ settings: OptimiserSettings,
+        step: Int,
+        of steps: Int,
+        _ update: DeviceUpdate
+    ) throws {
         try users.forward()
         try items.forward()
         try pairs.forward(users.product, items.product, into: dense.input)
@@ -100,8 +97,5 @@ final class DeviceRatingMLP: DeviceTwin {
         )
     }
 
-    func finish() throws -> Double {
-        try update.finishStep()
-        return try loss.loss()
-    }
+    func meanLoss() throws -> Double { try loss.loss() }
 }

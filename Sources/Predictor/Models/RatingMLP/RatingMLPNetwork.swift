@@ -150,7 +150,7 @@ private import Tables
         try training?.learn(
             step: step,
             stage: { $0.stage(batch) },
-            launch: { try $0.learn(settings.optimiser, step: step, of: steps) },
+            launch: { try $0.learn(settings.optimiser, step: step, of: steps, $1) },
             ahead: next.map { next in
                 { device in
                     let batch = next()

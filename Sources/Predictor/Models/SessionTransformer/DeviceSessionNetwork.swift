@@ -31,9 +31,6 @@ final class DeviceSessionNetwork: DeviceTwin {
     /// What each projection makes, and the last has: the transformer's input; and their gradients.
     private let values, slopes: [DeviceMatrix]
     private var staged: Staged?
-    private let update: DeviceUpdate
-
-    var isMoving: Bool { update.isMoving }
 
     init(
         _ network: SessionNetwork,
@@ -42,7 +39,6 @@ final class DeviceSessionNetwork: DeviceTwin {
     ) throws {
         self.network = network
         self.layers = layers
-        update = try DeviceUpdate(layers)
         width = settings.width
         skippedCode = settings.skippedCode
         categories = try network.categories.map { category in
@@ -83,7 +79,6 @@ final class DeviceSessionNetwork: DeviceTwin {
     /// Takes what a step needs; `own` has aimed.
     func stage(_ examples: SessionExamples, _ own: any ItemLoss) {
         let batch = layers.batch
-        batch.begin()
         let tokens = examples.tokens
         for (place, (embedding, _)) in categories.enumerated() {
             let codes = tokens.categories[place]
@@ -105,11 +100,10 @@ final class DeviceSessionNetwork: DeviceTwin {
         _ settings: OptimiserSettings,
         step: Int,
         of steps: Int,
-        after earlier: Int
+        after earlier: Int,
+        _ update: DeviceUpdate
     ) throws {
         guard let staged else { preconditionFailure("staged before") }
-        update.beginStep()
-        try layers.batch.send()
         try embed(staged)
         try project(staged)
         try transformer.forward(staged.sequences, step: earlier + step)
@@ -122,10 +116,7 @@ final class DeviceSessionNetwork: DeviceTwin {
         try update.move(by: gradients, settings, step: step, of: steps, after: earlier)
     }
 
-    func finish() throws -> Double {
-        try update.finishStep()
-        return try loss.value()
-    }
+    func meanLoss() throws -> Double { try loss.value() }
 
     // MARK: embeddings
 

@@ -110,11 +110,12 @@ private import Tables
 
     func aim(at items: [Int32], step: Int) { chosen.fill(items, step: step) }
 
-    var candidates: [Int32]? { chosen.items.map { $0 + Code.first(hashBuckets: 0) } }
+    private var candidateCodes: [Int32] { chosen.items.map { $0 + Code.first(hashBuckets: 0) } }
+    var candidates: [Int32]? { candidateCodes }
     var targets: ContrastiveLoss.Targets { chosen.targets }
 
     func run(_ queries: RowBuffer, gradient dq: RowBuffer) -> Double {
-        vectors.gather(candidates ?? [], of: items.table.values)
+        vectors.gather(candidateCodes, of: items.table.values)
         return loss.run(
             queries,
             vectors,
@@ -127,7 +128,7 @@ private import Tables
 
     func add(_ input: RowBuffer, of codes: [Int32]) {
         let count = candidateGradient.rows
-        items.use((candidates ?? []) + codes)
+        items.use(candidateCodes + codes)
         gradient.resize(rows: count + codes.count)
         unsafe gradient.start.update(from: candidateGradient.start, count: candidateGradient.count)
         let column = input.columns - items.width

@@ -132,8 +132,14 @@ private import Tables
         let onDevice = try training?.learn(
             step: walk.steps + step,
             stage: { stage(own, on: $0, step: step) },
-            launch: { device in
-                try device.learn(settings.optimiser, step: step, of: steps, after: walk.steps)
+            launch: { device, update in
+                try device.learn(
+                    settings.optimiser,
+                    step: step,
+                    of: steps,
+                    after: walk.steps,
+                    update
+                )
             },
             ahead: next.map { next in
                 { device in

@@ -4,14 +4,10 @@ import CUDA
 /// The towers of a two-tower network and the loss between them, on a device: the same steps as on a processor, but
 /// for the last bits.
 final class DeviceTwoTower: DeviceTwin {
-    private let layers: DeviceLayers
     private let users: DeviceTower
     private let items: DeviceTower
     private let loss: DeviceContrastiveLoss
     private let queue: DeviceNegativeQueue?
-    private let update: DeviceUpdate
-
-    var isMoving: Bool { update.isMoving }
 
     init(
         users: Tower,
@@ -20,8 +16,6 @@ final class DeviceTwoTower: DeviceTwin {
         _ queue: NegativeQueue,
         _ layers: DeviceLayers
     ) throws {
-        self.layers = layers
-        update = try DeviceUpdate(layers)
         self.users = try DeviceTower(users, layers)
         self.items = try DeviceTower(items, layers)
         loss = try DeviceContrastiveLoss(temperature: temperature, layers)
@@ -36,16 +30,18 @@ final class DeviceTwoTower: DeviceTwin {
         items candidates: [Int32],
         _ targets: ContrastiveLoss.Targets
     ) {
-        layers.batch.begin()
         users.stage(queries)
         items.stage(candidates)
         loss.stage(targets)
     }
 
     /// Moves the weights.
-    func learn(_ settings: OptimiserSettings, step: Int, of steps: Int) throws {
-        update.beginStep()
-        try layers.batch.send()
+    func learn(
+        _ settings: OptimiserSettings,
+        step: Int,
+        of steps: Int,
+        _ update: DeviceUpdate
+    ) throws {
         let q = try users.forward(step: step)
         let own = try items.forward(step: step)
         let c = try queue?.join(own) ?? own
@@ -64,8 +60,5 @@ final class DeviceTwoTower: DeviceTwin {
         try queue?.settle()
     }
 
-    func finish() throws -> Double {
-        try update.finishStep()
-        return try loss.loss()
-    }
+    func meanLoss() throws -> Double { try loss.loss() }
 }

@@ -89,8 +89,8 @@ private import Tables
         let onDevice = try training?.learn(
             step: step,
             stage: { stage(batch, on: $0) },
-            launch: { device in
-                try device.learn(settings.optimiser, step: step, of: steps)
+            launch: { device, update in
+                try device.learn(settings.optimiser, step: step, of: steps, update)
                 if queue.isKept { queue.push(candidates.items, biases: candidates.biases) }
             },
             ahead: next.map { next in
