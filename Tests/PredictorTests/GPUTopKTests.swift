@@ -10,15 +10,9 @@ import Testing
 extension GPUTests {
     /// Top-k as a GPU does it: on a driver that runs the very kernels on the CPU.
     struct TopK {
-        private let folder: String
+        private let card: EmulatedCard
 
-        init() async throws {
-            folder = try await EmulatedGPU.folder()
-            EmulatedGPU.set(memory: nil)
-            EmulatedGPU.set(failure: nil)
-        }
-
-        private func gpu() throws -> GPU { try GPU(folders: [folder]) }
+        init() async throws { card = try await EmulatedCard() }
 
         private func expectTwin(
             _ search: TopKTests.Search,
@@ -27,7 +21,12 @@ extension GPUTests {
             _ excluded: [[Int32]]? = nil
         ) throws {
             let expected = TopKTests.reference(search, queries, items, excluded)
-            let index = try TopKIndex(items, bias: search.bias, allowed: search.allowed, on: gpu())
+            let index = try TopKIndex(
+                items,
+                bias: search.bias,
+                allowed: search.allowed,
+                on: card.gpu()
+            )
             // Items are on the device the second time.
             for _ in 0..<2 {
                 let found = try index.search(queries, k: search.k, excluded: excluded, pass: .gpu)
@@ -94,7 +93,7 @@ extension GPUTests {
             EmulatedGPU.set(memory: 5_250_000)
             defer { EmulatedGPU.set(memory: nil) }
             func search() throws -> TopKLists {
-                try TopKIndex(items, on: gpu()).search(
+                try TopKIndex(items, on: card.gpu()).search(
                     queries,
                     k: 10,
                     excluded: excluded,
@@ -113,7 +112,7 @@ extension GPUTests {
             defer { EmulatedGPU.set(memory: nil) }
             var generator = SeededGenerator(seed: 7)
             let items = TopKTests.uniform(300, 64, &generator)
-            let index = try TopKIndex(items, on: gpu())
+            let index = try TopKIndex(items, on: card.gpu())
             let error = #expect(throws: CUDAError.self) {
                 try index.search(items, k: 10, pass: .gpu)
             }
@@ -128,7 +127,7 @@ extension GPUTests {
         func `what fails on the way is told by its name`(_ failure: String) throws {
             var generator = SeededGenerator(seed: 8)
             let items = TopKTests.uniform(300, 8, &generator)
-            let index = try TopKIndex(items, on: gpu())
+            let index = try TopKIndex(items, on: card.gpu())
             EmulatedGPU.set(failure: failure)
             let error = #expect(throws: CUDAError.self) {
                 try index.search(items, k: 10, pass: .gpu)
@@ -146,14 +145,14 @@ extension GPUTests {
         {
             var generator = SeededGenerator(seed: 9)
             let items = TopKTests.uniform(300, 8, &generator)
-            #expect(try DeviceTopK(gpu()).longest == 16_384 - 128)
+            #expect(try DeviceTopK(card.gpu()).longest == 16_384 - 128)
             let long = TopKTests.uniform(17_000, 1, &generator)
             #expect(throws: PredictorError.self) {
-                try TopKIndex(long, on: gpu()).search(long, k: 17_000, pass: .gpu)
+                try TopKIndex(long, on: card.gpu()).search(long, k: 17_000, pass: .gpu)
             }
-            let modest = try GPU(takesAll: false, folders: [folder])
+            let modest = try GPU(takesAll: false, folders: [card.folder])
             let told = Mutex(0)
-            let eager = try GPU(folders: [folder]) { _ in told.withLock { $0 += 1 } }
+            let eager = try GPU(folders: [card.folder]) { _ in told.withLock { $0 += 1 } }
             EmulatedGPU.set(failure: "cuLaunchKernel:1:719")
             defer { EmulatedGPU.set(failure: nil) }
             let expected = TopKTests.reference(.init(k: 10), items, items, nil)
@@ -175,7 +174,7 @@ extension GPUTests {
                 return all.filter { $0.hasPrefix("topk") }
             }
             func prepare() throws -> [UInt8] {
-                try GPU(cache: cache.path + "/kernels", folders: [folder]).prepare()
+                try GPU(cache: cache.path + "/kernels", folders: [card.folder]).prepare()
                 let files = try kept()
                 #expect(files.count == 1)
                 return cache.bytes(of: "kernels/" + files[0])
@@ -194,10 +193,12 @@ extension GPUTests {
             let none = #expect(throws: CUDAError.self) { try GPU(folders: ["/nowhere"]) }
             #expect(none?.description.contains("there is no CUDA driver: libcuda.so.1") == true)
             EmulatedGPU.set(devices: 0)
-            let empty = #expect(throws: CUDAError.self) { try gpu() }
+            let empty = #expect(throws: CUDAError.self) { try card.gpu() }
             #expect(empty?.description.contains("no device") == true)
             EmulatedGPU.set(devices: nil)
-            let wrong = #expect(throws: CUDAError.self) { try GPU(number: 3, folders: [folder]) }
+            let wrong = #expect(throws: CUDAError.self) {
+                try GPU(number: 3, folders: [card.folder])
+            }
             #expect(wrong?.description.contains("there is no device cuda:3") == true)
         }
     }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CUDA
 import Foundation
-import Synchronization
 import Tables
 import TestSupport
 import Testing
@@ -11,24 +10,12 @@ import Testing
 extension GPUTests {
     /// Networks that learn on a GPU: on a driver that runs the very kernels on the CPU.
     struct Training {
-        private let folder: String
+        private let card: EmulatedCard
         private let dataset: Dataset
 
         init() async throws {
-            folder = try await EmulatedGPU.folder()
-            EmulatedGPU.set(memory: nil)
-            EmulatedGPU.set(failure: nil)
+            card = try await EmulatedCard()
             dataset = try TwoTowerTests().dataset(split: .leaveLastOne(validation: true))
-        }
-
-        private final class Reports: Sendable {
-            private let errors = Mutex<[CUDAError]>([])
-            func add(_ error: CUDAError) { errors.withLock { $0.append(error) } }
-            var all: [CUDAError] { errors.withLock { $0 } }
-        }
-
-        private func gpu(_ reports: Reports = Reports()) throws -> GPU {
-            try GPU(folders: [folder]) { reports.add($0) }
         }
 
         enum Variant: String, CaseIterable, CustomTestStringConvertible {
@@ -109,7 +96,7 @@ extension GPUTests {
         }
 
         /// Without features: towers without layers have vectors of one width then.
-        private func idsAlone() throws -> Dataset {
+        static func idsAlone() throws -> Dataset {
             let folder = try TemporaryFolder()
             return try Checkerboard.settings(
                 folder.write(Checkerboard.csv(), to: "events.csv"),
@@ -120,10 +107,10 @@ extension GPUTests {
         @Test(arguments: Variant.allCases)
         func `a hundred steps have the losses of the processor`(_ variant: Variant) throws {
             let settings = variant.settings
-            let dataset = try variant == .embeddings ? idsAlone() : self.dataset
-            let reports = Reports()
+            let dataset = try variant == .embeddings ? Self.idsAlone() : self.dataset
+            let reports = GPUReports()
             let expected = try train(settings, on: nil, of: dataset)
-            let found = try train(settings, on: gpu(reports), of: dataset)
+            let found = try train(settings, on: card.gpu(reports), of: dataset)
             #expect(expected.device == nil && found.device == "no GPU")
             #expect(reports.all.isEmpty)
             #expect(found.losses.count >= 100 && found.losses.count == expected.losses.count)
@@ -174,9 +161,9 @@ extension GPUTests {
                 ) { losses.append($0.loss) }
                 return (losses, trained.outcome)
             }
-            let reports = Reports()
+            let reports = GPUReports()
             let (expected, processor) = try losses(on: nil)
-            let (found, device) = try losses(on: gpu(reports))
+            let (found, device) = try losses(on: card.gpu(reports))
             #expect(reports.all.isEmpty)
             #expect(processor.device == nil && device.device == "no GPU")
             #expect(found.count >= 100 && found.count == expected.count)
@@ -188,89 +175,9 @@ extension GPUTests {
             #expect(abs(a - b) < 0.01)
         }
 
-        /// Sessions of items, a category and a number, and of items alone.
-        enum SessionVariant: String, CaseIterable, CustomTestStringConvertible {
-            case causal
-            case masked
-            case maskedItems
-            case sampled
-            case transformers4Rec
-            case windows
-
-            var testDescription: String { rawValue }
-
-            var settings: SessionTransformerSettings {
-                var settings = Sessions.small(self == .causal || self == .sampled ? .causal : .mlm)
-                switch self {
-                case .causal: settings.dropout = 0.2
-                case .masked:
-                    settings.optimiser.kind = .adagrad
-                    settings.optimiser.learningRate = 0.1
-                case .maskedItems: settings.optimiser.weightDecay = 0.01
-                case .sampled:
-                    settings.sampledNegatives = 6
-                    settings.optimiser.clip = 0.5
-                case .transformers4Rec:
-                    settings = .transformers4Rec
-                    settings.width = 8
-                    settings.heads = 2
-                    settings.inner = 12
-                    settings.length = 9
-                    settings.training.batch = 7
-                    settings.optimiser.learningRate = 0.005
-                case .windows:
-                    settings = SessionWindowTests().daily
-                    settings.training.epochs = 13
-                }
-                if self != .windows { settings.training.epochs = 25 }
-                return settings
-            }
-        }
-
-        @Test(arguments: SessionVariant.allCases)
-        func `a session transformer has the losses of the processor`(
-            _ variant: SessionVariant
-        ) throws {
-            let dataset =
-                switch variant {
-                case .windows: try SessionWindowTests().days()
-                case .maskedItems: try idsAlone()
-                default: try Sessions.dataset()
-                }
-            func train(on gpu: GPU?) throws -> (losses: [Double], SessionModel, TrainingOutcome) {
-                var losses: [Double] = []
-                let trained = try SessionTransformer.train(
-                    dataset,
-                    on: .all,
-                    variant.settings,
-                    gpu: gpu
-                ) { losses.append($0.loss) }
-                return (losses, trained.model, trained.outcome)
-            }
-            let reports = Reports()
-            let (expected, model, processor) = try train(on: nil)
-            let (found, deviceModel, device) = try train(on: gpu(reports))
-            #expect(reports.all.isEmpty)
-            #expect(processor.device == nil && device.device == "no GPU")
-            #expect(found.count >= 100 && found.count == expected.count)
-            for (step, (a, b)) in zip(found, expected).enumerated().prefix(100) {
-                #expect(abs(a - b) < 1e-3, "step \(step)")
-            }
-            let (first, last) = (Self.sum(expected.prefix(9)), Self.sum(expected.suffix(9)))
-            #expect(last < 0.99 * first)
-            let histories: [[Int32]] = [[3], [1, 2, 3], [5, 5]]
-            for (a, b) in zip(
-                try Sessions.lists(model, histories),
-                try Sessions.lists(deviceModel, histories)
-            ) {
-                #expect(zip(a?.scores ?? [], b?.scores ?? []).allSatisfy { abs($0 - $1) < 0.02 })
-                #expect(a?.scores.count == 5 && b?.scores.count == 5)
-            }
-        }
-
         /// Wherever there is one, with what it takes; elsewhere what is missing is told, and how to do without.
         @Test func `a real GPU computes what a processor does`() throws {
-            let reports = Reports()
+            let reports = GPUReports()
             let gpu: GPU
             do {
                 gpu = try GPU { reports.add($0) }
@@ -295,51 +202,9 @@ extension GPUTests {
         func `everyone is offered items of the own colour`(
             _ kind: RecommenderContract.Kind
         ) throws {
-            let reports = Reports()
-            try RecommenderContract().offersOwnColour(kind, on: gpu(reports))
+            let reports = GPUReports()
+            try RecommenderContract().offersOwnColour(kind, on: card.gpu(reports))
             #expect(reports.all.isEmpty)
-        }
-
-        @Test(arguments: [1, 3000, 20_000])
-        func `attention to some sequences at a time is that to all`(_ block: Int) throws {
-            let gpu = try gpu()
-            try gpu.device.use {
-                for isCausal in [false, true] {
-                    try LayerCheck(DeviceLayers(gpu)).checkTransformer(
-                        isCausal: isCausal,
-                        block: block
-                    )
-                }
-            }
-        }
-
-        @Test func `sessions are learned with the same bits again, from a state too`() throws {
-            let dataset = try Sessions.dataset()
-            var settings = SessionVariant.masked.settings
-            settings.training.epochs = 8
-            // In the middle of epochs, when the next step has been prepared.
-            settings.training.validateEvery = 3
-            settings.training.patience = 0
-            let folder = try TemporaryFolder()
-            func train(from state: String? = nil) throws -> ([Double], [Float]) {
-                var losses: [Double] = []
-                let trained = try SessionTransformer.train(
-                    dataset,
-                    on: .all,
-                    settings,
-                    from: state,
-                    gpu: gpu()
-                ) { progress in
-                    losses.append(progress.loss)
-                    if progress.step == 21 { try progress.writeState(to: folder.path) }
-                }
-                let list = try Sessions.lists(trained.model, [[1, 2, 3]])
-                return (losses, try #require(list[0]).scores)
-            }
-            let (whole, again) = try (train(), train())
-            #expect(whole == again && whole.0.count == 32)
-            let resumed = try train(from: folder.path)
-            #expect(resumed.0 == Array(whole.0.dropFirst(21)) && resumed.1 == whole.1)
         }
 
         @Test(arguments: [1, 7, 40, 1000])
@@ -363,7 +228,7 @@ extension GPUTests {
             let (dq, dc) = (RowBuffer(columns: 6), RowBuffer(columns: 6))
             let expected = ContrastiveLoss(columns: 6, temperature: 0.3, threads: 1)
                 .run(q, c, targets, dq: dq, dc: dc, rowsOfC: moved)
-            let gpu = try gpu()
+            let gpu = try card.gpu()
             try gpu.device.use {
                 let layers = try DeviceLayers(gpu)
                 let loss = try DeviceContrastiveLoss(
@@ -397,21 +262,21 @@ extension GPUTests {
 
         @Test func `the same training makes the same bits, from a state too`() throws {
             let settings = Variant.everything.settings
-            let whole = try train(settings, on: gpu())
-            let again = try train(settings, on: gpu())
+            let whole = try train(settings, on: card.gpu())
+            let again = try train(settings, on: card.gpu())
             #expect(whole.losses == again.losses)
             #expect(whole.model?.vectors == again.model?.vectors)
             let folder = try TemporaryFolder()
             struct Stopped: Error {}
             #expect(throws: Stopped.self) {
-                try train(settings, on: gpu()) { progress in
+                try train(settings, on: card.gpu()) { progress in
                     // In the middle of an epoch: the next step has been prepared.
                     guard progress.step == 22 else { return }
                     try progress.writeState(to: folder.path)
                     throw Stopped()
                 }
             }
-            let resumed = try train(settings, on: gpu(), from: folder.path)
+            let resumed = try train(settings, on: card.gpu(), from: folder.path)
             #expect(resumed.losses == Array(whole.losses.dropFirst(22)))
             #expect(resumed.model?.vectors == whole.model?.vectors)
             // A state of a device is one that a processor goes on from.
@@ -424,8 +289,8 @@ extension GPUTests {
         func `without room the processor learns, and says why`(_ failure: String) throws {
             let settings = Variant.usual.settings
             let expected = try train(settings, on: nil)
-            let reports = Reports()
-            let gpu = try gpu(reports)
+            let reports = GPUReports()
+            let gpu = try card.gpu(reports)
             EmulatedGPU.set(failure: failure)
             let found = try train(settings, on: gpu)
             #expect(found.losses == expected.losses)
@@ -443,8 +308,8 @@ extension GPUTests {
             if !hasQueue { settings.queue = 0 }
             settings.training.validateEvery = 1000
             let expected = try train(settings, on: nil)
-            let reports = Reports()
-            let gpu = try gpu(reports)
+            let reports = GPUReports()
+            let gpu = try card.gpu(reports)
             var steps = 0
             var devices: [String?] = []
             let found = try train(settings, on: gpu) { progress in
@@ -460,59 +325,11 @@ extension GPUTests {
             for (a, b) in zip(found.losses, expected.losses) { #expect(abs(a - b) < 1e-3) }
         }
 
-        @Test func `sessions go on on the processor where room runs out on the way`() throws {
-            let dataset = try Sessions.dataset()
-            func train(on gpu: GPU?) throws -> [(loss: Double, device: String?)] {
-                var steps: [(Double, String?)] = []
-                _ = try SessionTransformer.train(
-                    dataset,
-                    on: .all,
-                    SessionVariant.masked.settings,
-                    gpu: gpu
-                ) { progress in
-                    steps.append((progress.loss, progress.device))
-                    if gpu != nil, progress.step == 1 { EmulatedGPU.set(failure: "cuMemAlloc:1:2") }
-                }
-                return steps
-            }
-            let expected = try train(on: nil)
-            let reports = Reports()
-            let found = try train(on: gpu(reports))
-            #expect(found.first?.device == "no GPU" && found.last?.device == .some(nil))
-            #expect(reports.all.map(\.isOfRoom) == [true])
-            #expect(zip(found, expected).allSatisfy { abs($0.loss - $1.loss) < 1e-3 })
-            #expect(found.count == expected.count)
-        }
-
-        @Test func `two trainings at a time do not disturb each other`() throws {
-            let dataset = try Sessions.dataset()
-            let gpu = try gpu()
-            func train(_ width: Int, each: () throws -> Void = {}) throws -> [Double] {
-                var settings = Sessions.small(.causal)
-                settings.width = width
-                var losses: [Double] = []
-                _ = try SessionTransformer.train(dataset, on: .all, settings, gpu: gpu) {
-                    progress in
-                    losses.append(progress.loss)
-                    try each()
-                }
-                return losses
-            }
-            let alone = try train(24)
-            var isFirst = true
-            let disturbed = try train(24) {
-                guard isFirst else { return }
-                isFirst = false
-                _ = try train(8)
-            }
-            #expect(disturbed == alone && alone.count == 16)
-        }
-
         @Test func `memory that cannot be pinned takes longer, and nothing else`() throws {
             let settings = Variant.usual.settings
-            let pinned = try train(settings, on: gpu())
+            let pinned = try train(settings, on: card.gpu())
             EmulatedGPU.set(failure: "cuMemHostRegister:1:2")
-            #expect(try train(settings, on: gpu()).losses == pinned.losses)
+            #expect(try train(settings, on: card.gpu()).losses == pinned.losses)
         }
 
         @Test(arguments: [
@@ -523,8 +340,8 @@ extension GPUTests {
             _ failure: String
         ) throws {
             let settings = Variant.usual.settings
-            let reports = Reports()
-            let gpu = try gpu(reports)
+            let reports = GPUReports()
+            let gpu = try card.gpu(reports)
             EmulatedGPU.set(failure: failure)
             let error = #expect(throws: CUDAError.self) { try train(settings, on: gpu) }
             #expect(error?.isOfRoom == false)
@@ -538,7 +355,7 @@ extension GPUTests {
         @Test func `a step that a device has begun is not begun again by the processor`() throws {
             var settings = Variant.everything.settings
             settings.queue = 0
-            let gpu = try gpu()
+            let gpu = try card.gpu()
             // Of a step the first is how long the gradients are, when the next one lies ready.
             EmulatedGPU.set(failure: "cuMemcpyDtoH:5:2")
             let error = #expect(throws: CUDAError.self) { try train(settings, on: gpu) }
@@ -550,10 +367,10 @@ extension GPUTests {
             for name in ["libcuda.so.1", "libnvrtc.so.12"] {
                 try FileManager.default.createSymbolicLink(
                     atPath: "\(bare.path)/\(name)",
-                    withDestinationPath: "\(folder)/libcuda.so.1"
+                    withDestinationPath: "\(card.folder)/libcuda.so.1"
                 )
             }
-            let reports = Reports()
+            let reports = GPUReports()
             let gpu = try GPU(folders: [bare.path]) { reports.add($0) }
             let settings = Variant.usual.settings
             #expect(try train(settings, on: gpu).losses == train(settings, on: nil).losses)
@@ -568,7 +385,7 @@ extension GPUTests {
             settings.normalise = false
             settings.optimiser.learningRate = 1e30
             settings.training.validateEvery = 1
-            let error = #expect(throws: PredictorError.self) { try train(settings, on: gpu()) }
+            let error = #expect(throws: PredictorError.self) { try train(settings, on: card.gpu()) }
             #expect("\(try #require(error))".contains("diverged"))
         }
     }
